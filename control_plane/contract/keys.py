@@ -1,0 +1,51 @@
+"""Every Redis key, made in one place; `openresty/contract/keys.lua` holds the same names."""
+
+PREFIX = "yumen:v1:"
+
+CONFIG_LOG = f"{PREFIX}config:log"
+"""Stream of publishes. An entry's id is `<epoch>-<revision>`; it has `changes` or `reload`."""
+
+CONFIG_REVISION = f"{PREFIX}config:revision"
+"""The newest publish as `<epoch>-<revision>`, moved together with the documents."""
+
+NODES = f"{PREFIX}nodes"
+"""Sorted set of gateway nodes by the Unix milliseconds they were last seen."""
+
+USAGE = f"{PREFIX}usage"
+"""Stream of journal chunks and end marks, read by one consumer group."""
+
+USAGE_CONFIRMED = f"{PREFIX}usage:confirmed"
+"""Hash: writer to `<segment>:<offset>` that the database holds without a gap, or `ended`."""
+
+WAKE = f"{PREFIX}wake"
+"""Pub/sub channel that tells the worker of work; its message names the kind, such as `outbox`."""
+
+USAGE_GROUP = "usage"
+"""Consumer group of the usage stream."""
+
+
+def config_section(section: str) -> str:
+    """Return the hash of *section*: document id to `{"epoch", "rev", "doc"}`."""
+    return f"{PREFIX}config:{section}"
+
+
+def node(node_id: str) -> str:
+    """Return the hash in which a gateway node reports itself; field `status` is its NodeStatus."""
+    return f"{PREFIX}node:{node_id}"
+
+
+def revision(epoch: int, number: int) -> str:
+    """Return the text form of a revision, which is also its id in the log."""
+    return f"{epoch}-{number}"
+
+
+def parse_revision(text: str) -> tuple[int, int]:
+    """Return (epoch, number) of a revision's text form, comparable as a tuple.
+
+    Raises:
+        ValueError: the text is not `<epoch>-<number>`.
+    """
+    epoch, separator, number = text.partition("-")
+    if not (separator and epoch.isascii() and epoch.isdigit() and number.isdigit()):
+        raise ValueError(f"not a revision: {text!r}")
+    return int(epoch), int(number)
