@@ -1,0 +1,1 @@
+"""Domain names of tenants: claimed, proved, and published as the hosts that route to them."""
