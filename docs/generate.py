@@ -1,0 +1,206 @@
+"""Makes the parts of the documentation that the code already knows: `docs/generate.py [--check]`.
+
+A page marks such a part with `<!-- generated: NAME -->` and `<!-- end -->`. What stands between
+them is replaced by what the function NAME in `BLOCKS` returns; with `--check` nothing is written
+and pages that differ are named.
+"""
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from control_plane.contract import journal, keys
+
+ROOT = Path(__file__).resolve().parents[1]
+BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _sections(text: str) -> Iterator[tuple[str, list[str]]]:
+    """Split the reference of settings into (section, its lines)."""
+    parts = re.split(r"^([a-z_]+):\n", text, flags=re.MULTILINE)
+    for name, body in zip(parts[1::2], parts[2::2], strict=True):
+        yield name, body.splitlines()
+
+
+def _default(value: object) -> str:
+    return f"`{json.dumps(value)}`" if not isinstance(value, str) else f"`{value}`"
+
+
+def _settings_rows(section: str, lines: list[str], values: dict[str, Any]) -> Iterator[list[str]]:
+    comment: list[str] = []
+    finished = False
+    for line in lines:
+        text = line.strip()
+        if text.startswith("#"):
+            comment = [*([] if finished else comment), text.removeprefix("# ")]
+            finished = False
+        elif text:
+            name = text.partition(":")[0]
+            variable = f"`YUMEN_{section}_{name}`".upper()
+            yield [f"`{name}`", _default(values[name]), " ".join(comment), variable]
+            finished = True
+
+
+def settings() -> str:
+    """Every setting of `config/defaults.yaml` with its default, meaning and variable."""
+    text = (ROOT / "config" / "defaults.yaml").read_text()
+    values = yaml.safe_load(text)
+    parts = []
+    for name, lines in _sections(text):
+        rows = _settings_rows(name, lines, values[name])
+        parts.append(f"## {name}\n\n" + _table(["setting", "default", "meaning", "variable"], rows))
+    return "\n".join(parts)
+
+
+def _type(schema: dict[str, Any]) -> str:
+    kind = schema.get("type", "object")
+    kinds = kind if isinstance(kind, list) else [kind]
+    if "enum" in schema:
+        kinds = [f"`{value}`" for value in schema["enum"]]
+    return " or ".join(kinds)
+
+
+def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
+    for name, field in schema["properties"].items():
+        yield [f"`{prefix}{name}`", _type(field), field.get("description", "")]
+        if "properties" in field:
+            yield from _fields(field, f"{prefix}{name}.")
+        inner = field.get("additionalProperties")
+        if isinstance(inner, dict) and "properties" in inner:
+            yield from _fields(inner, f"{prefix}{name}.<name>.")
+
+
+def documents() -> str:
+    """The documents of the contract, field by field."""
+    path = ROOT / "openresty" / "contract" / "documents.v1.json"
+    sections = json.loads(path.read_text())["sections"]
+    return "\n".join(
+        f"### {name}\n\n" + _table(["field", "type", "meaning"], _fields(schema))
+        for name, schema in sections.items()
+    )
+
+
+def _described_names(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (name, the string literal under it) of a module's constants and functions."""
+    body = ast.parse(path.read_text()).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, ast.get_docstring(node) or ""
+        elif isinstance(node, ast.Assign) and isinstance(after, ast.Expr):
+            target, text = node.targets[0], after.value
+            if isinstance(target, ast.Name) and isinstance(text, ast.Constant):
+                yield target.id, str(text.value)
+
+
+def redis_keys() -> str:
+    """Every Redis key with what it holds."""
+    samples = {"config_section": "<section>", "node": "<node>"}
+    rows = []
+    for name, text in _described_names(Path(keys.__file__)):
+        if name in samples:
+            key = getattr(keys, name)(samples[name])
+        elif name.isupper() and str(getattr(keys, name)).startswith(keys.PREFIX):
+            key = getattr(keys, name)
+        else:
+            continue
+        said = " ".join(text.removeprefix("Return the ").split())
+        rows.append([f"`{key}`", said[0].upper() + said[1:]])
+    return _table(["key", "what"], rows)
+
+
+def journal_layout() -> str:
+    """The layout of the journal: header, record and enumerations."""
+    parts = []
+    for title, layout, struct in (
+        ("Header", journal.HEADER_FIELDS, journal.HEADER),
+        ("Record", journal.RECORD_FIELDS, journal.RECORD),
+    ):
+        offset = 0
+        rows = []
+        for name, ctype, _, length in layout:
+            size = length or {"64": 8, "32": 4, "16": 2}.get(re.sub(r"\D", "", ctype), 1)
+            rows.append([str(offset), f"`{name}`", f"{ctype}[{length}]" if length else ctype])
+            offset += size
+        if offset != struct.size:
+            raise AssertionError(f"{title}: counted {offset} bytes, packed {struct.size}")
+        parts.append(f"### {title}\n\n" + _table(["offset", "field", "type"], rows))
+    strings = ", ".join(f"`{name}`" for name in journal.RECORD_STRINGS)
+    parts.append(f"After the fixed part, each as one length byte and UTF-8: {strings}.\n")
+    for enum in (journal.Kind, journal.Outcome, journal.UsageSource):
+        values = ", ".join(f"{member.value} {member.name.lower()}" for member in enum)
+        parts.append(f"`{enum.__name__}`: {values}.\n")
+    return "\n".join(parts)
+
+
+def _lua_face(path: Path) -> dict[str, str]:
+    text = path.read_text()
+    face = dict(
+        re.findall(r"^    (name|priority|section|on_error)\s*=\s*\"?(\w+)\"?", text, re.MULTILINE)
+    )
+    face["phases"] = ", ".join(
+        f"`{name}`" for name in re.findall(r"^function _M\.(\w+)\(", text, re.MULTILINE)
+    )
+    return face
+
+
+def policies() -> str:
+    """The gateway's policies in the order in which they run."""
+    faces = [_lua_face(path) for path in (ROOT / "openresty/lua/yumen/policies").glob("*.lua")]
+    faces.sort(key=lambda face: -int(face["priority"]))
+    rows = [
+        [
+            face["priority"],
+            f"[{face['name']}](policies/{face['name']}.md)",
+            f"`{face['section']}`" if "section" in face else "",
+            face["on_error"],
+            face["phases"],
+        ]
+        for face in faces
+    ]
+    return _table(["priority", "policy", "reads", "if it breaks", "phases"], rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "documents": documents,
+    "journal-layout": journal_layout,
+    "policies": policies,
+    "redis-keys": redis_keys,
+    "settings": settings,
+}
+
+
+def render(text: str) -> str:
+    """Return a page with each generated part made anew."""
+    return BLOCK.sub(lambda match: f"{match[1]}{BLOCKS[match[2]]()}{match[3]}", text)
+
+
+def main(arguments: list[str]) -> int:
+    """Write the pages, or with `--check` name those that differ and return 1."""
+    stale = 0
+    for page in sorted((ROOT / "docs").rglob("*.md")):
+        before = page.read_text()
+        after = render(before)
+        if after == before:
+            continue
+        stale = 1
+        if "--check" in arguments:
+            sys.stderr.write(f"{page.relative_to(ROOT)} is stale: run `make docs`\n")
+        else:
+            page.write_text(after)
+    return stale if "--check" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
