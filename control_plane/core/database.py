@@ -1,0 +1,140 @@
+"""Opens the database: one engine, sessions that see the current tenant, SQLite made dependable."""
+
+import contextlib
+import datetime
+import decimal
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from control_plane.core import tenancy
+from control_plane.core.crypto import Keyring
+from control_plane.core.settings import Settings
+from control_plane.core.types import Decimal12, Json, UtcDateTime
+from control_plane.core.waker import Waker
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_BUSY_TIMEOUT_MS = 5000
+_BEGIN = "yumen_begin"
+
+
+class Base(DeclarativeBase):
+    """Base of all mapped classes; its metadata is the whole schema."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as it is
+        datetime.datetime: UtcDateTime(),
+        Decimal: Decimal12(),
+        dict[str, Any]: Json,
+        list[str]: Json,
+    }
+
+
+class Database:
+    """The installation's database."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = _create_engine(settings)
+        self.keyring = Keyring(settings)
+        self._reader = self.engine.execution_options(**{_BEGIN: "BEGIN"})
+        self._sessions = sessionmaker(expire_on_commit=False, info={"keyring": self.keyring})
+        event.listen(self._sessions, "do_orm_execute", tenancy.filter_statement)
+        event.listen(self._sessions, "before_flush", tenancy.check_flush)
+        self._waker = Waker(settings)
+        self._waker.listen(self._sessions)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Tell whether this is SQLite, which lacks some of PostgreSQL's guarantees."""
+        return self.engine.dialect.name == "sqlite"
+
+    def session(self, *, write: bool = True) -> Session:
+        """Return a new session; on SQLite one that may write takes the write lock at its start."""
+        return self._sessions(bind=self.engine if write else self._reader)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Give a session that commits when the block ends well and rolls back otherwise."""
+        with self.session() as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._waker.close()
+        self.engine.dispose()
+
+
+def keyring(session: Session) -> Keyring:
+    """Return the keyring of the installation that *session* belongs to."""
+    return cast("Keyring", session.info["keyring"])
+
+
+def _create_engine(settings: Settings) -> Engine:
+    url = settings.database_url
+    if not url.startswith("sqlite"):
+        return create_engine(url, pool_size=settings.database.pool_size, pool_pre_ping=True)
+    settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_engine(
+        url,
+        pool_size=settings.database.pool_size,
+        execution_options={_BEGIN: "BEGIN IMMEDIATE"},
+    )
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    """Turn on what SQLite leaves off; leave BEGIN to `_begin_sqlite`."""
+    connection.isolation_level = None
+    cast("sqlite3.Connection", connection).create_aggregate(
+        "decimal_sum", 1, cast("Any", _DecimalSum)
+    )
+    cursor = connection.cursor()
+    for pragma in (
+        f"busy_timeout = {_BUSY_TIMEOUT_MS}",
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin as writer or reader: a reader that becomes a writer cannot wait for the lock."""
+    connection.exec_driver_sql(connection.get_execution_options()[_BEGIN])
+
+
+class _DecimalSum:
+    """SQLite aggregate that adds decimals kept as text, exactly."""
+
+    _context = decimal.Context(prec=60)
+
+    def __init__(self) -> None:
+        self._total: Decimal | None = None
+
+    def step(self, value: str | None) -> None:
+        """Add one value."""
+        if value is not None:
+            start = Decimal(0) if self._total is None else self._total
+            self._total = self._context.add(start, Decimal(value))
+
+    def finalize(self) -> str | None:
+        """Return the sum as text."""
+        return None if self._total is None else format(self._total, "f")

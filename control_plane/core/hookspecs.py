@@ -1,0 +1,100 @@
+"""Every extension point, in the order of a process's life. Rooms and plugins implement them alike.
+
+Kinds: *declare* (`yumen_<nouns>`: called once, returns data), *react* (`yumen_on_<event>`:
+something happened, runs in the transaction it is handed) and *decide* (`yumen_<verb>`: the first
+answer wins).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Iterable
+
+    import click
+    from flask import Flask
+    from sqlalchemy.orm import Session
+
+    from control_plane.core.api import Blueprint
+    from control_plane.core.auth import Actor, Permission
+    from control_plane.core.plugins import Job, Section, SectionPart
+
+PROJECT = "yumen"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+# -- declare: what a room adds ---------------------------------------------------------------------
+
+
+@hookspec
+def yumen_permissions() -> Iterable[Permission]:
+    """Return the permissions that the room's routes require."""
+    return ()
+
+
+@hookspec
+def yumen_blueprints() -> Iterable[Blueprint]:
+    """Return the room's blueprints; they are mounted under `/api`."""
+    return ()
+
+
+@hookspec
+def yumen_config_sections() -> Iterable[Section]:
+    """Return the sections of the published configuration that the room owns."""
+    return ()
+
+
+@hookspec
+def yumen_section_parts() -> Iterable[SectionPart]:
+    """Return what the room adds to the documents of a section that another room owns.
+
+    So ai_models adds `models` to the documents of the section `tenants`, whose owner knows nothing
+    of AI models: see `SectionPart`.
+    """
+    return ()
+
+
+@hookspec
+def yumen_jobs() -> Iterable[Job]:
+    """Return what the worker runs at intervals for the room."""
+    return ()
+
+
+@hookspec
+def yumen_commands(cli: click.Group) -> None:
+    """Add the room's commands to `yumen`. Called when the command line starts."""
+
+
+# -- react: what a room hears ----------------------------------------------------------------------
+
+
+@hookspec
+def yumen_on_startup(app: Flask) -> None:
+    """Prepare the control plane's application; called once, before its blueprints are mounted."""
+
+
+@hookspec
+def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
+    """Delete the room's rows of the tenant, and emit the events that unpublish their documents.
+
+    Called before the tenant's own row goes, in the same transaction. A room that keeps a row with a
+    foreign key to the tenant prevents the deletion.
+    """
+
+
+# -- decide: what a room answers -------------------------------------------------------------------
+
+
+@hookspec(firstresult=True)
+def yumen_authenticate(session: Session, authorization: str) -> Actor | None:
+    """Return who the `Authorization` header of a request stands for.
+
+    Raise `Unauthorized` when it is of a known kind but not good; return None when it is of another
+    kind.
+    """

@@ -1,0 +1,39 @@
+"""The outbox: events that were committed and still have to be acted upon, oldest first."""
+
+import datetime
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Integer, String, delete, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from control_plane.core.database import Base
+
+
+class OutboxEvent(Base):
+    """An event that is not done yet."""
+
+    __tablename__ = "outbox"
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(100))
+    payload: Mapped[dict[str, Any]]
+    actor_id: Mapped[uuid.UUID | None]
+    created_at: Mapped[datetime.datetime]
+
+
+def pending(session: Session, limit: int) -> Sequence[OutboxEvent]:
+    """Return the oldest events that are not done.
+
+    A row with a lower id may still appear later, from a transaction that commits later; nothing is
+    lost by that, because an event leaves the outbox only through `done`.
+    """
+    return session.scalars(select(OutboxEvent).order_by(OutboxEvent.id).limit(limit)).all()
+
+
+def done(session: Session, rows: Iterable[OutboxEvent]) -> None:
+    """Take *rows* out of the outbox."""
+    session.execute(delete(OutboxEvent).where(OutboxEvent.id.in_([row.id for row in rows])))
