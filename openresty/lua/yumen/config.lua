@@ -1,0 +1,107 @@
+--- The configuration as requests see it: look-ups in this worker's cache over shared memory.
+--
+-- The master reads the last good state before it forks; `follower` keeps shared memory and this
+-- cache up to date. A decoded document is one table until it changes: what is computed from it may
+-- be kept on it and dies with it.
+local follower = require "yumen.follower"
+local json = require "yumen.core.json"
+local last_good = require "yumen.last_good"
+local lrucache = require "resty.lrucache"
+local node = require "yumen.core.node"
+local documents = require "yumen.documents"
+local shm = require "yumen.core.shm"
+local state = require "yumen.core.state"
+
+local CACHED_DOCUMENTS = 5000
+local CACHED_MISSES = 1000
+
+local _M = {}
+
+local caches = {}        -- section -> id -> decoded document
+local misses             -- "section/id" -> true: strangers must not push out what is served
+local revision = { epoch = 0, number = 0 }
+
+
+local function fetch(section, id)
+    local key = section .. "/" .. id
+    if misses:get(key) then
+        return nil
+    end
+    local text = shm.get(section, id)
+    if not text or text == "" then
+        misses:set(key, true)
+        return nil
+    end
+    local document = json.decode(text)
+    document.id = id
+    caches[section]:set(id, document)
+    return document
+end
+
+
+--- The decoded document, nulls left out, with its `id`; or nil.
+function _M.get(section, id)
+    return caches[section]:get(id) or fetch(section, id)
+end
+
+
+--- The epoch and revision that this worker serves, (0, 0) before the first.
+function _M.revision()
+    return revision.epoch, revision.number
+end
+
+
+--- Whether this worker has a configuration.
+function _M.ready()
+    return revision.epoch > 0
+end
+
+
+--- Whether every worker has one.
+function _M.all_ready()
+    return state.workers().epoch > 0
+end
+
+
+--- Forget one document.
+function _M.drop(section, id)
+    caches[section]:delete(id)
+    misses:delete(section .. "/" .. id)
+end
+
+
+--- Forget all documents.
+function _M.flush()
+    for _, cache in pairs(caches) do
+        cache:flush_all()
+    end
+    misses:flush_all()
+end
+
+
+--- This worker now serves the revision.
+function _M.move(epoch, number)
+    revision.epoch, revision.number = epoch, number
+    state.report(epoch, number)
+end
+
+
+--- In the master, before it forks.
+function _M.init()
+    documents.load(node.contract)
+    for section in pairs(documents.sections) do
+        caches[section] = lrucache.new(CACHED_DOCUMENTS)
+    end
+    misses = lrucache.new(CACHED_MISSES)
+    last_good.read(node.last_good)
+end
+
+
+--- In each worker: start from what shared memory holds, then follow.
+function _M.init_worker()
+    _M.move(state.applied())
+    follower.start(_M)
+end
+
+
+return _M

@@ -1,0 +1,34 @@
+--- The time: of the event loop where milliseconds do, of the kernel where they do not.
+local ffi = require "ffi"
+
+local C = ffi.C
+local tonumber = tonumber
+
+ffi.cdef [[
+typedef struct { long seconds; long nanoseconds; } yumen_timespec;
+int clock_gettime(int clock, yumen_timespec *now);
+]]
+
+local now = ffi.new("yumen_timespec")
+
+local _M = {
+    --- Whole Unix seconds, as of this turn of the event loop.
+    seconds = ngx.time,
+}
+
+
+--- Unix microseconds, a number.
+function _M.micros()
+    C.clock_gettime(0, now)
+    return tonumber(now.seconds) * 1e6 + (tonumber(now.nanoseconds) - tonumber(now.nanoseconds) % 1000) / 1000
+end
+
+
+--- Unix milliseconds, a whole number.
+function _M.millis()
+    C.clock_gettime(0, now)
+    return tonumber(now.seconds) * 1e3 + (tonumber(now.nanoseconds) - tonumber(now.nanoseconds) % 1e6) / 1e6
+end
+
+
+return _M

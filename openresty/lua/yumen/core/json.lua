@@ -1,0 +1,43 @@
+--- JSON to Lua values and back. What a client or an operator wrote is spliced, never re-encoded.
+local cjson = require "cjson.safe"
+
+local pairs = pairs
+local type = type
+
+local null = cjson.null
+local _M = { encode = cjson.encode, null = null }
+
+
+local function without_nulls(value)
+    for key, item in pairs(value) do
+        if item == null then
+            value[key] = nil
+        elseif type(item) == "table" then
+            without_nulls(item)
+        end
+    end
+    return value
+end
+
+
+--- The value of a JSON text, its nulls left out; or nil, err.
+function _M.decode(text)
+    local value, err = cjson.decode(text)
+    if value == nil then
+        return nil, err
+    end
+    if type(value) == "table" then
+        return without_nulls(value)
+    end
+    if value == null then
+        return nil
+    end
+    return value
+end
+
+
+--- The value of a JSON text with `json.null` where it says null; or nil, err.
+_M.decode_with_nulls = cjson.decode
+
+
+return _M

@@ -1,0 +1,85 @@
+--- What a policy may read and change of the answer; only init.lua sends one.
+local exit = ngx.exit
+local header = ngx.header
+local print = ngx.print
+
+local HTTP_CLOSE_NAMES = { "Content-Length", "Transfer-Encoding" }
+
+local _M = {}
+
+
+--- The status that the client gets.
+function _M.status()
+    return ngx.status
+end
+
+
+--- A header of the answer, or nil.
+function _M.header(name)
+    return header[name]
+end
+
+
+--- Set a header of the answer; nil takes it away.
+function _M.set_header(name, value)
+    header[name] = value
+end
+
+
+--- In header_filter: answer with another status and let body_filter change the length.
+function _M.rewrite(status)
+    ngx.status = status
+    for _, name in ipairs(HTTP_CLOSE_NAMES) do
+        header[name] = nil
+    end
+end
+
+
+--- In body_filter: this chunk, and whether it is the last.
+function _M.chunk()
+    return ngx.arg[1], ngx.arg[2]
+end
+
+
+--- In body_filter: send this instead of the chunk; nil is nothing.
+function _M.set_chunk(data)
+    ngx.arg[1] = data
+end
+
+
+--- In access: answer the client with this. `return core.response.answer(ctx, 200, text, type)`.
+function _M.answer(ctx, status, body, content_type)
+    ctx.answer = body
+    ctx.answer_status = status
+    ctx.answer_type = content_type or "application/json"
+    return status
+end
+
+
+--- Send ctx's answer and end the request.
+function _M.send(ctx)
+    ngx.status = ctx.answer_status
+    header["Content-Type"] = ctx.answer_type
+    header["Content-Length"] = #ctx.answer
+    print(ctx.answer)
+    return exit(ctx.answer_status)
+end
+
+
+--- Send a line of plain text.
+function _M.plain(status, text)
+    ngx.status = status
+    header["Content-Type"] = "text/plain; charset=utf-8"
+    header["Content-Length"] = #text
+    print(text)
+    return exit(status)
+end
+
+
+--- In balancer: end with this status; error_page gives it a body.
+function _M.fail(status)
+    return exit(status)
+end
+
+
+return _M

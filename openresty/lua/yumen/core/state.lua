@@ -1,0 +1,127 @@
+--- What the workers of this node tell each other: locks, the revision each holds, refusals.
+local json = require "yumen.core.json"
+
+local match = string.match
+local sleep = ngx.sleep
+local tonumber = tonumber
+
+local dict = ngx.shared.yumen_state
+
+local LOCK_SECONDS = 1
+local LOAD_SECONDS = 2
+local WAIT_SECONDS = 0.0005
+local MOST_TRIES = 10000
+local MOST_REFUSALS = 100
+
+local _M = {}
+
+
+--- Call `run` while no other worker writes documents; it must not yield.
+function _M.locked(run, ...)
+    local tries = 0
+    while not dict:add("lock/documents", true, LOCK_SECONDS) do
+        tries = tries + 1
+        if tries == MOST_TRIES then
+            error("the document lock stays taken")
+        end
+        sleep(WAIT_SECONDS)
+    end
+    local ok, err = pcall(run, ...)
+    dict:delete("lock/documents")
+    if not ok then
+        error(err, 0)
+    end
+end
+
+
+--- Become the worker that loads everything; false when another one is.
+function _M.start_load()
+    return dict:add("lock/load", ngx.worker.pid(), LOAD_SECONDS) == true
+end
+
+
+--- Stay it; a dead worker's turn ends by itself.
+function _M.keep_loading()
+    dict:set("lock/load", ngx.worker.pid(), LOAD_SECONDS)
+end
+
+
+function _M.end_load()
+    dict:delete("lock/load")
+end
+
+
+local function read_revision(value)
+    local epoch, number, pid = match(value or "0-0", "^(%d+)-(%d+):?(%d*)$")
+    return tonumber(epoch), tonumber(number), tonumber(pid)
+end
+
+
+--- The revision up to which shared memory is complete, (0, 0) for nothing.
+function _M.applied()
+    return read_revision(dict:get("applied"))
+end
+
+
+--- Shared memory is complete up to this revision; it only rises.
+function _M.set_applied(epoch, number)
+    local old_epoch, old_number = _M.applied()
+    if epoch > old_epoch or (epoch == old_epoch and number > old_number) then
+        dict:set("applied", epoch .. "-" .. number)
+    end
+end
+
+
+--- This worker holds the revision.
+function _M.report(epoch, number)
+    dict:set("worker/" .. ngx.worker.id(), epoch .. "-" .. number .. ":" .. ngx.worker.pid())
+end
+
+
+--- The lowest and highest revision over all workers, and their process ids.
+-- @return {epoch, number, pids, agreed}
+function _M.workers()
+    local lowest = { epoch = nil, number = nil, pids = {}, agreed = true }
+    for id = 0, ngx.worker.count() - 1 do
+        local epoch, number, pid = read_revision(dict:get("worker/" .. id))
+        lowest.pids[#lowest.pids + 1] = pid
+        if lowest.epoch and (epoch ~= lowest.epoch or number ~= lowest.number) then
+            lowest.agreed = false
+        end
+        if not lowest.epoch or epoch < lowest.epoch
+           or (epoch == lowest.epoch and number < lowest.number) then
+            lowest.epoch, lowest.number = epoch, number
+        end
+    end
+    return lowest
+end
+
+
+--- A document was refused; the last good one stays.
+function _M.refuse(section, id, epoch, number, reason)
+    dict:set("refusal/" .. section .. "/" .. id, json.encode {
+        section = section, id = id, epoch = epoch, revision = number, reason = reason,
+    })
+end
+
+
+--- A document was accepted.
+function _M.accept(section, id)
+    dict:delete("refusal/" .. section .. "/" .. id)
+end
+
+
+--- The refusals that stand, as a list; at most 100.
+function _M.refusals()
+    local found = {}
+    for _, key in ipairs(dict:get_keys(0)) do
+        local text = match(key, "^refusal/") and dict:get(key)
+        if text and #found < MOST_REFUSALS then
+            found[#found + 1] = json.decode(text)
+        end
+    end
+    return found
+end
+
+
+return _M

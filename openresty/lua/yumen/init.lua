@@ -1,0 +1,137 @@
+--- The data plane: one function for each nginx phase, in the order nginx calls them.
+local config = require "yumen.config"
+local context = require "yumen.core.ctx"
+local dialect = require "yumen.dialect"
+local journal = require "yumen.journal"
+local node = require "yumen.core.node"
+local pipeline = require "yumen.pipeline"
+local request = require "yumen.core.request"
+local response = require "yumen.core.response"
+local router = require "yumen.router"
+local upstream = require "yumen.upstream"
+
+local _M = {}
+
+
+--- In nginx's master, before it forks: settings, policies, the last good configuration.
+function _M.init()
+    node.load()
+    pipeline.load_named(node.policies)
+    config.init()
+end
+
+
+--- In each worker, once.
+function _M.init_worker()
+    journal.init_worker()
+    config.init_worker()
+    upstream.init_worker()
+end
+
+
+local function begin()
+    local ctx = context.new()
+    request.describe(ctx)
+    ctx.dialect = router.dialect(ctx.path)
+    pipeline.run("accept", ctx)
+    return ctx
+end
+
+
+local function refuse(ctx, status, code)
+    ctx.code = code
+    if not ctx.answer then
+        response.answer(ctx, status, dialect.error(ctx, status, code))
+    end
+    return response.send(ctx)
+end
+
+
+--- The way in, a straight line: host, tenant, route, policies.
+local function admit(ctx)
+    if not config.ready() then
+        return 503, "no_config"
+    end
+    local host = config.get("hosts", ctx.host)                     -- 1 whose request is it
+    ctx.tenant = host and config.get("tenants", host.tenant)
+    if not ctx.tenant then
+        return 404, "host_not_found"
+    end
+    local route, status, code = router.match(ctx)                   -- 2 what is asked for
+    if not route then
+        return status, code
+    end
+    ctx.route = route
+    return pipeline.run("access", ctx)                              -- 3 may it pass, and where to
+end
+
+
+function _M.access()
+    local ctx = begin()
+    local status, code = admit(ctx)
+    if status then
+        return refuse(ctx, status, code)
+    end
+end
+
+
+--- Which peer a forwarded request goes to.
+function _M.balancer()
+    local status = pipeline.run("balancer", context.current())
+    if status then
+        return response.fail(status)
+    end
+end
+
+
+function _M.header_filter()
+    local ctx = context.current()
+    if ctx then
+        pipeline.run("header_filter", ctx)
+    end
+end
+
+
+--- Only what an upstream sends is filtered, never our own refusals.
+function _M.body_filter()
+    local ctx = context.current()
+    if ctx and ctx.forwarded and not ctx.failed then
+        pipeline.run("body_filter", ctx)
+    end
+end
+
+
+function _M.log()
+    local ctx = context.current()
+    if ctx then
+        pipeline.run("log", ctx)
+        context.release()
+    end
+end
+
+
+--- Every error that nginx itself makes, in the words of the client's dialect.
+function _M.error()
+    local ctx = context.current() or begin()
+    local status, code = router.refusal(ctx, response.status())
+    ctx.failed = status
+    return refuse(ctx, status, code)
+end
+
+
+--- The process runs.
+function _M.livez()
+    return response.plain(200, "ok\n")
+end
+
+
+--- Every worker holds a configuration.
+function _M.readyz()
+    if config.all_ready() then
+        return response.plain(200, "ok\n")
+    end
+    return response.plain(503, "no configuration yet\n")
+end
+
+
+return _M

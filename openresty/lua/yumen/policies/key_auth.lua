@@ -1,0 +1,76 @@
+--- Lets a request pass with a key of its tenant: `Authorization: Bearer` or `x-api-key`.
+--
+-- A key that was good once is found by its own text, without hashing. What is remembered dies with
+-- the credential's document: `config.get` hands out a new table as soon as the document changed.
+local core = require "yumen.core"
+local config = require "yumen.config"
+
+local find = string.find
+local seconds = core.clock.seconds
+local sub = string.sub
+
+local KEY = "^ym_live_(" .. ("%w"):rep(12) .. ")_" .. ("%w"):rep(49) .. "$"
+local KNOWN_KEYS = 5000
+
+local _M = {
+    name = "key_auth",
+    priority = 7000,
+    on_error = "closed",
+}
+
+local known = core.lru.new(KNOWN_KEYS)
+
+
+--- The key in the request's headers, or nil.
+local function presented()
+    local authorization = core.request.get("http_authorization")
+    if authorization then
+        local _, last = find(authorization, "^[Bb][Ee][Aa][Rr][Ee][Rr] +")
+        return last and sub(authorization, last + 1) or ""
+    end
+    return core.request.get("http_x_api_key")
+end
+
+
+--- The public id of the credential whose digest this key has, and its document; or nil.
+local function identify(key)
+    local _, _, id = find(key, KEY)
+    if not id or not core.base62.check(key) then
+        return nil
+    end
+    local document = config.get("credentials", id)
+    if document and core.crypto.digest_matches(key, document.digest) then
+        return document
+    end
+end
+
+
+local function credential_of(key)
+    local document = known:get(key)
+    if document and config.get("credentials", document.id) == document then
+        return document
+    end
+    document = identify(key)
+    if document then
+        known:set(key, document)
+    end
+    return document
+end
+
+
+--- One answer for every key that does not fit, so that nothing is learnt by trying.
+function _M.access(_, ctx)
+    local key = presented()
+    if not key or key == "" then
+        return 401, "missing_api_key"
+    end
+    local document = credential_of(key)
+    if not document or document.tenant ~= ctx.tenant.id
+       or (document.expiresAt and document.expiresAt <= seconds()) then
+        return 401, "invalid_api_key"
+    end
+    ctx.credential = document
+end
+
+
+return _M
