@@ -1,0 +1,52 @@
+"""Deletes what the database has confirmed and the retention time has passed."""
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import structlog
+
+from control_plane.core import clock
+from control_plane.shipper.reader import WriterJournal
+from control_plane.shipper.shipping import Shipment
+
+log = structlog.get_logger(__name__)
+
+
+def delete_old(shipments: Iterable[Shipment], hours: float) -> int:
+    """Delete confirmed segments last written *hours* ago, and ended journals; return how many."""
+    before = clock.now().timestamp() - hours * 3600
+    deleted = 0
+    for shipment in shipments:
+        journal = shipment.journal
+        if shipment.ended:
+            deleted += _delete_journal(journal, before)
+        elif shipment.confirmed is not None:
+            confirmed = shipment.confirmed.segment
+            deleted += sum(
+                _delete(journal.path(number), before)
+                for number in journal.segments()
+                if number < confirmed
+            )
+    return deleted
+
+
+def _delete_journal(journal: WriterJournal, before: float) -> int:
+    paths = [journal.path(number) for number in journal.segments()]
+    if any(path.stat().st_mtime > before for path in paths or [journal.directory]):
+        return 0
+    for path in paths:
+        path.unlink()
+    # The lock goes last: a journal that lost it before its segments would never be read again.
+    with contextlib.suppress(FileNotFoundError):
+        (journal.directory / "lock").unlink()
+    journal.directory.rmdir()
+    log.info("journal deleted", directory=journal.directory.name)
+    return len(paths)
+
+
+def _delete(path: Path, before: float) -> int:
+    if path.stat().st_mtime > before:
+        return 0
+    path.unlink()
+    return 1
