@@ -25,6 +25,6 @@ COPY templates templates
 
 ENV PATH=/opt/yumen/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1
-USER yumen
+USER 10001:10001
 EXPOSE 8081
 CMD ["yumen", "exec", "control-plane", "--state", "/var/lib/yumen"]

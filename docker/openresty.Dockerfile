@@ -32,7 +32,7 @@ COPY templates templates
 # The base image's nginx stands where Debian's does not.
 ENV PATH=/opt/yumen/.venv/bin:/usr/local/openresty/nginx/sbin:$PATH \
     PYTHONUNBUFFERED=1
-USER yumen
+USER 10001:10001
 EXPOSE 8080
 STOPSIGNAL SIGQUIT
 CMD ["yumen", "exec", "nginx", "--state", "/var/lib/yumen"]
