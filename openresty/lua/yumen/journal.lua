@@ -91,8 +91,9 @@ end
 
 --- Move on to the next segment. Returns true; or nil, err.
 local function advance()
-    local mapped, err = spare, nil
+    local mapped = spare
     if not mapped then
+        local err
         mapped, err = make_segment(number + 1)
         if not mapped then
             return nil, err

@@ -17,7 +17,7 @@ local _M = {}
 local function verified(path)
     local file = open(path, "rb")
     if not file then
-        return nil, "it does not exist"
+        return nil
     end
     local text = file:read("*a")
     file:close()
@@ -59,14 +59,17 @@ local function read_one(path)
 end
 
 
---- In the master: fill shared memory from the file or from the one before it.
+--- In the master: fill shared memory from the file or from the one before it. That there is none
+-- is how a node begins.
 function _M.read(path)
     for _, candidate in ipairs { path, path .. ".1" } do
         local ok, err = read_one(candidate)
         if ok then
             return
         end
-        log.warn("last good configuration ", candidate, " is not used: ", err)
+        if err then
+            log.warn("last good configuration ", candidate, " is not used: ", err)
+        end
     end
 end
 

@@ -2,6 +2,7 @@
 local ffi = require "ffi"
 
 local C = ffi.C
+local floor = math.floor
 local tonumber = tonumber
 
 ffi.cdef [[
@@ -20,14 +21,14 @@ local _M = {
 --- Unix microseconds, a number.
 function _M.micros()
     C.clock_gettime(0, now)
-    return tonumber(now.seconds) * 1e6 + (tonumber(now.nanoseconds) - tonumber(now.nanoseconds) % 1000) / 1000
+    return tonumber(now.seconds) * 1e6 + floor(tonumber(now.nanoseconds) / 1e3)
 end
 
 
 --- Unix milliseconds, a whole number.
 function _M.millis()
     C.clock_gettime(0, now)
-    return tonumber(now.seconds) * 1e3 + (tonumber(now.nanoseconds) - tonumber(now.nanoseconds) % 1e6) / 1e6
+    return tonumber(now.seconds) * 1e3 + floor(tonumber(now.nanoseconds) / 1e6)
 end
 
 

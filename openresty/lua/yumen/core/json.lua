@@ -36,6 +36,12 @@ function _M.decode(text)
 end
 
 
+--- The JSON of a list of values; an empty table alone would become an object.
+function _M.encode_list(list)
+    return #list == 0 and "[]" or cjson.encode(list)
+end
+
+
 --- The value of a JSON text with `json.null` where it says null; or nil, err.
 _M.decode_with_nulls = cjson.decode
 

@@ -111,6 +111,16 @@ function _M.accept(section, id)
 end
 
 
+--- Everything is about to be judged anew.
+function _M.forget_refusals()
+    for _, key in ipairs(dict:get_keys(0)) do
+        if match(key, "^refusal/") then
+            dict:delete(key)
+        end
+    end
+end
+
+
 --- The refusals that stand, as a list; at most 100.
 function _M.refusals()
     local found = {}

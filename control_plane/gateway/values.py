@@ -1,0 +1,88 @@
+"""Every value that reaches nginx.conf, checked by a strict form of its own."""
+
+import ipaddress
+import os
+import pwd
+import re
+import resource
+from pathlib import Path
+from typing import Final
+
+from control_plane.core.root import project_root
+from control_plane.core.settings import Settings
+from control_plane.gateway.nginx import RenderError
+
+LOG_LEVELS: Final = {"debug": "info", "info": "notice", "warning": "warn", "error": "error"}
+_OPEN_FILES: Final = 65536
+_PATH: Final = re.compile(r"/[\w./+@~:,= -]*")
+_LIMITS: Final = {
+    "workers": (1, 512),
+    "body_limit_mb": (1, 1024),
+    "drain_seconds": (1, 86400),
+    "connect_seconds": (1, 300),
+    "read_seconds": (1, 86400),
+    "keepalive_seconds": (1, 3600),
+    "config_memory_mb": (1, 65536),
+    "upstream_slots": (1, 4096),
+    "client_header_seconds": (1, 3600),
+    "client_body_seconds": (1, 3600),
+}
+
+Values = dict[str, str | int | list[str] | None]
+
+
+def template_values(settings: Settings, modules: list[str]) -> Values:
+    """Return what the template is rendered with.
+
+    Raises:
+        RenderError: a setting cannot stand in nginx.conf; the message names it.
+    """
+    values: Values = {name: _number(settings, name) for name in _LIMITS}
+    values["modules"] = [_path("the nginx module", module) for module in modules]
+    values["root"] = _path("the installation's directory", str(project_root()))
+    values["ca_file"] = _path("gateway.ca_file", settings.gateway.ca_file)
+    values["listen"] = listen_address(settings)
+    values["user"] = _user(settings.state)
+    values["open_files"] = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    if settings.logging.level not in LOG_LEVELS:
+        raise RenderError(f"logging.level must be one of {', '.join(LOG_LEVELS)}.")
+    values["log_level"] = LOG_LEVELS[settings.logging.level]
+    return values
+
+
+def listen_address(settings: Settings) -> str:
+    """Return address and port as nginx's `listen` takes them."""
+    port = settings.gateway.port
+    if not 1 <= port <= 65535:
+        raise RenderError("gateway.port must be from 1 to 65535.")
+    host = "127.0.0.1" if settings.gateway.host == "localhost" else settings.gateway.host
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise RenderError("gateway.host must be an IP address, such as 127.0.0.1.") from error
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _number(settings: Settings, name: str) -> int:
+    value: int = getattr(settings.gateway, name)
+    least, most = _LIMITS[name]
+    if type(value) is not int or not least <= value <= most:
+        raise RenderError(f"gateway.{name} must be a whole number from {least} to {most}.")
+    return value
+
+
+def _path(name: str, value: str) -> str:
+    # No quote, backslash, `$`, `;`, `?`, brace or line break: they mean something to nginx or Lua.
+    if not _PATH.fullmatch(value):
+        raise RenderError(f"{name} must be an absolute path of plain characters, not {value!r}.")
+    return value
+
+
+def _user(state: Path) -> str | None:
+    """Return whom nginx's workers run as when its master is root: who owns the state directory."""
+    if os.geteuid() != 0:
+        return None
+    name = pwd.getpwuid(state.stat().st_uid).pw_name
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", name):
+        raise RenderError(f"the owner of {state} has a name that nginx cannot take: {name!r}.")
+    return name

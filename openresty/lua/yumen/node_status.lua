@@ -1,0 +1,95 @@
+--- Worker 0 reports to Redis which revision all workers of this node hold, and what was refused.
+local clock = require "yumen.core.clock"
+local documents = require "yumen.documents"
+local json = require "yumen.core.json"
+local keys = require "contract.keys"
+local log = require "yumen.core.log"
+local node = require "yumen.core.node"
+local redis_client = require "yumen.core.redis"
+local semaphore = require "ngx.semaphore"
+local state = require "yumen.core.state"
+
+local exiting = ngx.worker.exiting
+local sleep = ngx.sleep
+local timer_at = ngx.timer.at
+
+local EVERY_SECONDS = 1
+local AGREE_SECONDS = 0.003
+local MOST_WAITS = 300                 -- for workers that are behind, so a second
+local TURNS = 500
+local PAUSE = 1
+
+local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"workers":%s,"seenAt":%d,'
+    .. '"contract":%d}'
+
+local _M = {}
+
+local changed = semaphore.new()
+
+
+local function report(redis)
+    local workers = state.workers()
+    local now = clock.millis()
+    local status = STATUS:format(node.node, workers.epoch, workers.number,
+                                 json.encode_list(state.refusals()), json.encode_list(workers.pids),
+                                 now, documents.contract)
+    redis:init_pipeline()
+    redis:hset(keys.node .. node.node, "status", status)
+    redis:zadd(keys.nodes, now, node.node)
+    assert(redis:commit_pipeline())
+end
+
+
+--- After a change, the others hold it some milliseconds later; then it is worth saying.
+local function wait_for_agreement()
+    for _ = 1, MOST_WAITS do
+        if state.workers().agreed then
+            return
+        end
+        sleep(AGREE_SECONDS)
+    end
+end
+
+
+local function session()
+    local redis = assert(redis_client.connect(node.redis))
+    for _ = 1, TURNS do
+        if exiting() then
+            break
+        end
+        report(redis)
+        if changed:wait(EVERY_SECONDS) then
+            wait_for_agreement()
+        end
+    end
+    redis_client.release(redis)
+end
+
+
+local function run(premature)
+    if premature or exiting() then
+        return
+    end
+    local ok, err = pcall(session)
+    if not ok then
+        log.warn("node status: ", err)
+    end
+    timer_at(ok and 0 or PAUSE, run)
+end
+
+
+--- Report now; what this worker holds has changed.
+function _M.wake()
+    if changed:count() < 1 then
+        changed:post()
+    end
+end
+
+
+--- Start reporting; one worker does.
+function _M.start()
+    timer_at(0, run)
+end
+
+
+return _M
