@@ -40,6 +40,7 @@ end
 
 local function refuse(ctx, status, code)
     ctx.code = code
+    ctx.forwarded = nil
     if not ctx.answer then
         response.answer(ctx, status, dialect.error(ctx, status, code))
     end

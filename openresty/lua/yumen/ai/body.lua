@@ -147,7 +147,8 @@ function _M.scan(text)
         return nil, "The body must be one JSON object with nothing after it."
     end
 
-    local positions, field = request.positions, nil
+    local positions = request.positions
+    local field
     problem, field = police(view, POLICED, positions)
     if not problem then
         problem, field = check_kinds(view, POLICED, positions)

@@ -130,7 +130,8 @@ function _M.feed(self, text)
         if self.in_string then
             at = follow_string(self, text, p, at, length)
         else
-            at = at + tonumber(C.strcspn(cast("const char *", p) + at, self.depth == 1 and TOP or DEEP))
+            local structure = self.depth == 1 and TOP or DEEP
+            at = at + tonumber(C.strcspn(cast("const char *", p) + at, structure))
             if at >= length then
                 break
             end

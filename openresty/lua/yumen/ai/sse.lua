@@ -1,7 +1,7 @@
---- Watches a stream of server-sent events go by: counts them, sees the terminal one, captures usage.
+--- Watches a stream of server-sent events go by: counts them, sees its end, captures usage.
 --
--- When the client did not ask for the usage chunk, it is taken out again; only then is an event held
--- back until its end was seen, and only that event.
+-- When the client did not ask for the usage chunk, it is taken out again; only then is an event
+-- held back until its end was seen, and only that event.
 
 local ffi = require "ffi"
 local members = require "yumen.ai.members"
@@ -195,7 +195,7 @@ end
 function _M.feed(self, chunk)
     local p, length = cast(bytes, chunk), #chunk
     local at, from = 0, 0
-    local out = ""                                         -- goes before the chunk's bytes at *from*
+    local out = ""                                         -- goes before the bytes at *from*
     while true do
         local stop = event_end(self, p, at, length)
         if not stop then

@@ -1,0 +1,177 @@
+--- Records each call twice: before its upstream is reached, and how it ended and what it used.
+--
+-- A call is complete when the end of its answer was seen, never by its status: an answer cut off in
+-- the middle is logged by nginx as a success.
+local core = require "yumen.core"
+local inflate = require "yumen.ai.inflate"
+local journal = require "yumen.journal"
+local json_usage = require "yumen.ai.json_usage"
+local layout = require "contract.journal"
+local sse = require "yumen.ai.sse"
+
+local find = string.find
+local floor = math.floor
+local type = type
+local micros = core.clock.micros
+local response = core.response
+
+local COMPLETE, ABORTED, FAILED =
+    layout.outcome_complete, layout.outcome_aborted, layout.outcome_failed
+local MAX_COUNT = 4294967295
+local EVENT_STREAM = "text/event-stream"
+
+local _M = {
+    name = "usage_meter",
+    priority = 100,
+    on_error = "closed",
+}
+
+
+function _M.access(_, ctx)
+    local ok, err = journal.begin(ctx)
+    if not ok then
+        core.log.error("call refused, the journal takes no record: ", err)
+        return 503, "journal_unavailable"
+    end
+    if ctx.unreachable then
+        return 502, ctx.unreachable
+    end
+end
+
+
+--- Decode an answer that came compressed although we asked for it plain.
+local function decode(ctx, encoding)
+    ctx.inflate = inflate.new(encoding)
+    if ctx.inflate then
+        response.set_header("Content-Encoding", nil)
+        response.set_header("Content-Length", nil)
+    else
+        core.log.warn("model ", ctx.model.id, " answered in an encoding that cannot be metered")
+    end
+    return ctx.inflate ~= nil
+end
+
+
+--- Watch the answer when the upstream accepted the call.
+function _M.header_filter(_, ctx)
+    local status = ctx.upstream_status
+    if not status then
+        return
+    end
+    ctx.first_byte_us = micros() - ctx.started_us
+    if status < 200 or status > 299 then
+        return
+    end
+    local encoding = response.header("Content-Encoding")
+    if encoding and encoding ~= "identity" and not decode(ctx, encoding) then
+        ctx.opaque = true
+        return
+    end
+    local content_type = response.header("Content-Type")
+    if content_type and find(content_type, EVENT_STREAM, 1, true) == 1 then
+        ctx.watch, ctx.is_events = sse.new(ctx.strip_usage), true
+        if ctx.strip_usage then
+            response.set_header("Content-Length", nil)
+        end
+    else
+        ctx.watch = json_usage.new()
+    end
+end
+
+
+--- @return  what goes on to the client instead of the chunk
+local function look(ctx, chunk, is_last)
+    if ctx.inflate then
+        chunk = inflate.feed(ctx.inflate, chunk)
+        if not chunk then
+            core.log.warn("model ", ctx.model.id, " sent compressed data that is not sound")
+            ctx.watch, ctx.inflate = nil, nil
+            return ""
+        end
+    end
+    local watch = ctx.watch
+    if not ctx.is_events then
+        json_usage.feed(watch, chunk)
+        return chunk
+    end
+    chunk = sse.feed(watch, chunk)
+    return is_last and chunk .. sse.finish(watch) or chunk
+end
+
+
+function _M.body_filter(_, ctx)
+    local chunk, is_last = response.chunk()
+    if is_last then
+        ctx.saw_end = true
+    end
+    if ctx.watch then
+        local out = look(ctx, chunk, is_last)
+        if out ~= chunk then
+            response.set_chunk(out)
+            chunk = out
+        end
+    end
+    ctx.response_bytes = (ctx.response_bytes or 0) + #chunk
+end
+
+
+local function count(value)
+    if type(value) == "number" and value >= 0 and value <= MAX_COUNT and floor(value) == value then
+        return value
+    end
+    return 0
+end
+
+
+--- The provider's own figures, out of its usage object.
+local function read_usage(ctx, text)
+    local usage = core.json.decode(text)
+    if type(usage) ~= "table" or type(usage.prompt_tokens) ~= "number" then
+        return
+    end
+    ctx.tokens_in = count(usage.prompt_tokens)
+    ctx.tokens_out = count(usage.completion_tokens)
+    local details = usage.prompt_tokens_details
+    ctx.tokens_cached = type(details) == "table" and count(details.cached_tokens) or 0
+    details = usage.completion_tokens_details
+    ctx.tokens_reasoning = type(details) == "table" and count(details.reasoning_tokens) or 0
+    ctx.usage_source = layout.source_provider
+end
+
+
+--- How the call ended.
+local function outcome(ctx)
+    local status = ctx.upstream_status
+    if ctx.unreachable or ctx.failed or (status and (status < 200 or status > 299)) then
+        return FAILED
+    end
+    local watch = ctx.watch
+    if not watch then
+        -- What we could not read counts as whole when its framing was.
+        return ctx.opaque and ctx.saw_end and COMPLETE or ABORTED
+    end
+    if ctx.is_events then
+        return watch.terminal and not watch.failed and COMPLETE or ABORTED
+    end
+    return watch.whole and COMPLETE or ABORTED
+end
+
+
+function _M.log(_, ctx)
+    if not ctx.journal_bytes then
+        return
+    end
+    local watch = ctx.watch
+    if watch then
+        ctx.events = watch.events
+        if watch.usage then
+            read_usage(ctx, watch.usage)
+        end
+    end
+    ctx.status = response.status()
+    ctx.outcome = outcome(ctx)
+    journal.finish(ctx)
+end
+
+
+return _M
