@@ -54,6 +54,11 @@ _LOW_32_BITS = tuple(
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
+def networks(texts: Iterable[str]) -> list[Network]:
+    """Return the networks that a setting names, such as `127.0.0.0/8`."""
+    return [ip_network(text, strict=False) for text in texts]
+
+
 def embedded(address: Address) -> Iterator[IPv4Address]:
     """Yield the IPv4 addresses that a translator or tunnel would take out of *address*."""
     if isinstance(address, IPv4Address) or address.is_loopback or address.is_unspecified:
@@ -74,8 +79,8 @@ def may_call(address: Address, allowed: Iterable[Network] = ()) -> bool:
     Allowing a translation prefix such as 64:ff9b::/96 does not allow what hides behind it: the
     IPv4 address inside is judged as well.
     """
-    networks = tuple(allowed)
-    return all(_may_call(each, networks) for each in (address, *embedded(address)))
+    known = tuple(allowed)
+    return all(_may_call(each, known) for each in (address, *embedded(address)))
 
 
 def is_allowed(address: Address, allowed: Iterable[Network]) -> bool:

@@ -21,6 +21,7 @@ from control_plane.core.database import Database
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.pagination import Page, PaginationSchema, pagination_header
 from control_plane.core.problems import ProblemHandler
+from control_plane.core.settings import Settings
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -196,6 +197,11 @@ def session() -> Session:
 def database() -> Database:
     """Return the application's database, for a view that needs transactions of its own."""
     return cast("Database", flask.current_app.extensions["yumen_database"])
+
+
+def settings() -> Settings:
+    """Return the application's settings."""
+    return cast("Settings", flask.current_app.extensions["yumen_settings"])
 
 
 def close_session(_error: BaseException | None = None) -> None:

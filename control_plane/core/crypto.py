@@ -75,6 +75,11 @@ class Keyring:
         return AESGCM(_read_key(self._settings.secret_file("seal")))
 
     @functools.cached_property
+    def _seal_nonce_key(self) -> bytes:
+        key = _read_key(self._settings.secret_file("seal"))
+        return hmac.new(key, b"yumen seal nonce", sha256).digest()
+
+    @functools.cached_property
     def _pepper(self) -> bytes:
         return _read_key(self._settings.secret_file("pepper"))
 
@@ -94,6 +99,10 @@ class Keyring:
             )
             .decode("ascii")
         )
+
+    def derived_key(self, purpose: str) -> bytes:
+        """Return a key of its own for *purpose*, made from the pepper."""
+        return hmac.new(self._pepper, f"derived|{purpose}".encode(), sha256).digest()
 
     def encrypt(self, text: str, aad: str) -> str:
         """Return *text* encrypted for the place that *aad* names (see `row_aad`)."""
@@ -115,16 +124,22 @@ class Keyring:
         return clear.decode("utf-8")
 
     def seal(self, text: str, aad: str) -> str:
-        """Return *text* sealed for the gateway: base64 of nonce, ciphertext and tag."""
-        return _encrypt(self._seal_cipher, text, aad)
+        """Return *text* sealed for the gateway: base64 of nonce, ciphertext and tag.
+
+        The nonce follows from the text and its place, so that a secret that did not change is not
+        published again.
+        """
+        pair = f"{len(aad)}|{aad}|{text}".encode()
+        nonce = hmac.new(self._seal_nonce_key, pair, sha256).digest()[:_NONCE_BYTES]
+        return _encrypt(self._seal_cipher, text, aad, nonce)
 
     def digest_key(self, key_text: str) -> str:
         """Return the HMAC-SHA-256 (hex) under which an API key is known; the key is not stored."""
         return hmac.new(self._pepper, key_text.encode("utf-8"), sha256).hexdigest()
 
 
-def _encrypt(cipher: AESGCM, text: str, aad: str) -> str:
-    nonce = os.urandom(_NONCE_BYTES)
+def _encrypt(cipher: AESGCM, text: str, aad: str, nonce: bytes | None = None) -> str:
+    nonce = nonce or os.urandom(_NONCE_BYTES)
     sealed = nonce + cipher.encrypt(nonce, text.encode("utf-8"), aad.encode("utf-8"))
     return base64.b64encode(sealed).decode("ascii")
 

@@ -24,7 +24,7 @@ class Page(Generic[Item]):
     total: int
 
 
-def page(session: Session, statement: Select[tuple[Item]], page: int, page_size: int) -> Page[Item]:
+def page(session: Session, statement: Select[Item], page: int, page_size: int) -> Page[Item]:
     """Return page number *page* (from 1) of what *statement*, which must be ordered, selects."""
     counted = select(func.count()).select_from(statement.order_by(None).subquery())
     rows: Sequence[Item] = session.scalars(

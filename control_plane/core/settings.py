@@ -100,6 +100,13 @@ class SecuritySettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class DnsSettings:
+    """Whom the control plane asks about names."""
+
+    servers: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class DemoSettings:
     """What stands behind the demo model."""
 
@@ -126,6 +133,7 @@ class Settings:
     journal: JournalSettings
     usage: UsageSettings
     security: SecuritySettings
+    dns: DnsSettings
     demo: DemoSettings
     logging: LoggingSettings
 
