@@ -1,0 +1,57 @@
+"""Tables of the room domains."""
+
+import datetime
+import uuid
+
+from sqlalchemy import ForeignKeyConstraint, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.core.clock import now
+from control_plane.core.database import Base
+from control_plane.core.ids import new_id
+from control_plane.core.tenancy import TenantScoped
+
+RECORD_PREFIX = "_yumen."
+VALUE_PREFIX = "yumen-verification="
+
+
+class Domain(TenantScoped, Base):
+    """A tenant's claim to a domain name; it routes once it is verified."""
+
+    __tablename__ = "domains"
+    __table_args__ = (
+        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
+        UniqueConstraint("tenant_id", "domain_name"),
+    )
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    domain_name: Mapped[str] = mapped_column(String(253))
+    is_verified: Mapped[bool] = mapped_column(default=False)
+    is_primary: Mapped[bool] = mapped_column(default=False)
+    ssl_enabled: Mapped[bool] = mapped_column(default=False)
+    verification_token: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    verified_at: Mapped[datetime.datetime | None]
+
+    @property
+    def verification_record(self) -> dict[str, str]:
+        """The DNS record that proves the domain."""
+        name, value = RECORD_PREFIX + self.domain_name, VALUE_PREFIX + self.verification_token
+        return {"type": "TXT", "name": name, "value": value}
+
+
+# Many tenants may claim a name, one can prove it; a tenant has one primary domain at most.
+Index(
+    "uq_domains_verified_name",
+    Domain.domain_name,
+    unique=True,
+    sqlite_where=Domain.is_verified.is_(True),
+    postgresql_where=Domain.is_verified.is_(True),
+)
+Index(
+    "uq_domains_primary",
+    Domain.tenant_id,
+    unique=True,
+    sqlite_where=Domain.is_primary.is_(True),
+    postgresql_where=Domain.is_primary.is_(True),
+)

@@ -1,0 +1,64 @@
+"""Domains on the wire."""
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from control_plane.core.api import Schema
+from control_plane.domains import names
+
+
+class DomainName(fields.String):
+    """A domain name in whatever form it was typed; loaded in its one normal form."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        try:
+            return names.normalise(text)
+        except ValueError as error:
+            raise ValidationError(f"This {error}.") from error
+
+
+class VerificationRecordSchema(Schema):
+    """The DNS record that proves a domain."""
+
+    type = fields.String()
+    name = fields.String()
+    value = fields.String()
+
+
+class DomainSchema(Schema):
+    """A tenant's domain."""
+
+    id = fields.UUID()
+    tenant_id = fields.UUID()
+    domain_name = fields.String()
+    is_verified = fields.Boolean(metadata={"description": "Only a verified domain routes."})
+    is_primary = fields.Boolean()
+    ssl_enabled = fields.Boolean()
+    creation_date = fields.AwareDateTime(attribute="created_at")
+    verification_record = fields.Nested(VerificationRecordSchema)
+
+
+class DomainCreateSchema(Schema):
+    """A claim to a domain name."""
+
+    domain_name = DomainName(
+        required=True,
+        validate=validate.Length(max=names.MAX_LENGTH),
+        metadata={"description": "A host name; other scripts are turned into their xn-- form."},
+    )
+    is_primary = fields.Boolean(
+        load_default=None,
+        metadata={"description": "By default the tenant's first domain is its primary one."},
+    )
+
+
+class DomainVerifySchema(Schema):
+    """How a domain is to be verified."""
+
+    method = fields.String(
+        load_default="dns",
+        validate=validate.OneOf(["dns", "manual"]),
+        metadata={"description": "`manual` is for platform operators."},
+    )

@@ -1,0 +1,126 @@
+"""What can be done with a tenant's domains."""
+
+import secrets
+import uuid
+from collections.abc import Collection
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from control_plane import tenants
+from control_plane.core import pagination
+from control_plane.core.clock import now
+from control_plane.core.errors import Conflict, NotFound
+from control_plane.core.events import emit
+from control_plane.core.pagination import Page
+from control_plane.core.tenancy import platform_context
+from control_plane.domains.events import DomainRemoved, DomainVerified
+from control_plane.domains.models import Domain
+
+
+def list_domains(
+    session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int
+) -> Page[Domain]:
+    """Return a tenant's domains, the oldest first."""
+    tenants.get_tenant(session, tenant_id)
+    query = select(Domain).where(Domain.tenant_id == tenant_id).order_by(Domain.id)
+    return pagination.page(session, query, page, page_size)
+
+
+def get_domain(session: Session, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> Domain:
+    """Return one domain of a tenant.
+
+    Raises:
+        NotFound: the tenant has no such domain.
+    """
+    domain = session.get(Domain, domain_id)
+    if domain is None or domain.tenant_id != tenant_id:
+        raise NotFound("domain")
+    return domain
+
+
+def add_domain(
+    session: Session, tenant_id: uuid.UUID, *, domain_name: str, is_primary: bool | None
+) -> Domain:
+    """Claim a name for a tenant; his first domain becomes the primary one unless told otherwise."""
+    tenants.get_tenant(session, tenant_id)
+    known = session.scalars(select(Domain).where(Domain.tenant_id == tenant_id)).all()
+    if any(domain.domain_name == domain_name for domain in known):
+        raise Conflict("domain_exists", f"This tenant has {domain_name} already.")
+    if is_primary is None:
+        is_primary = not any(domain.is_primary for domain in known)
+    if is_primary:
+        _clear_primary(session, tenant_id)
+    domain = Domain(
+        tenant_id=tenant_id,
+        domain_name=domain_name,
+        is_primary=is_primary,
+        verification_token=secrets.token_hex(16),
+    )
+    session.add(domain)
+    session.flush()
+    return domain
+
+
+def make_primary(session: Session, domain: Domain) -> Domain:
+    """Make *domain* its tenant's primary one."""
+    _clear_primary(session, domain.tenant_id)
+    domain.is_primary = True
+    session.flush()
+    return domain
+
+
+def remove_domain(session: Session, domain: Domain) -> None:
+    """Give a name up."""
+    if domain.is_verified:
+        emit(session, DomainRemoved(tenant_id=domain.tenant_id, domain_name=domain.domain_name))
+    session.delete(domain)
+    session.flush()
+
+
+def remove_domains(session: Session, tenant_id: uuid.UUID) -> None:
+    """Give all names of a tenant up."""
+    for domain in session.scalars(select(Domain).where(Domain.tenant_id == tenant_id)):
+        remove_domain(session, domain)
+
+
+def verify_domain(session: Session, domain: Domain) -> Domain:
+    """Let the name route to its tenant; who may say that it is his is the caller's decision.
+
+    Raises:
+        Conflict: another tenant has verified the name before.
+    """
+    if domain.is_verified:
+        return domain
+    taken = Conflict("domain_taken", f"Another tenant has verified {domain.domain_name}.")
+    with platform_context():
+        other = select(Domain.id).where(
+            Domain.domain_name == domain.domain_name, Domain.is_verified.is_(True)
+        )
+        if session.scalar(other) is not None:
+            raise taken
+    domain.is_verified = True
+    domain.verified_at = now()
+    try:
+        session.flush()
+    except IntegrityError as error:  # another transaction was faster by a moment
+        raise taken from error
+    emit(session, DomainVerified(tenant_id=domain.tenant_id, domain_name=domain.domain_name))
+    return domain
+
+
+def verified_hosts(session: Session, names: Collection[str] | None) -> dict[str, uuid.UUID]:
+    """Return verified name to tenant, for *names* or, with None, for all."""
+    query = select(Domain.domain_name, Domain.tenant_id).where(Domain.is_verified.is_(True))
+    if names is not None:
+        query = query.where(Domain.domain_name.in_(names))
+    return dict(session.execute(query).tuples().all())
+
+
+def _clear_primary(session: Session, tenant_id: uuid.UUID) -> None:
+    session.execute(
+        update(Domain)
+        .where(Domain.tenant_id == tenant_id, Domain.is_primary.is_(True))
+        .values(is_primary=False)
+    )
