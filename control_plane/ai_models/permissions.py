@@ -1,0 +1,9 @@
+"""Rights of the room ai_models."""
+
+from control_plane.core.auth import Permission
+
+READ = Permission("models:read", "See AI models: all of them, or those configured for the tenant.")
+WRITE = Permission("models:write", "Add, change and delete AI models.")
+CONFIGURE = Permission("models:configure", "Decide which models a tenant may call, and how.")
+
+ALL = (READ, WRITE, CONFIGURE)

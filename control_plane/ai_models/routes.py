@@ -1,0 +1,135 @@
+"""HTTP of the room ai_models."""
+
+import uuid
+from typing import Any
+
+from flask.views import MethodView
+
+from control_plane.ai_models import endpoints, permissions, service
+from control_plane.ai_models.models import AIModel
+from control_plane.ai_models.schemas import (
+    ModelCreateSchema,
+    ModelSchema,
+    ModelUpdateSchema,
+    TenantModelCreateSchema,
+    TenantModelSchema,
+    TenantModelUpdateSchema,
+)
+from control_plane.ai_models.service import TenantModel
+from control_plane.core.addresses import networks
+from control_plane.core.api import Blueprint, PageQuerySchema, session, settings
+from control_plane.core.auth import current_actor
+from control_plane.core.dns import Resolver
+from control_plane.core.errors import Invalid
+from control_plane.core.pagination import Page
+
+models = Blueprint("models", __name__, url_prefix="/models")
+tenant_models = Blueprint("tenant_models", __name__, url_prefix="/tenants/<uuid:tenant_id>/models")
+BLUEPRINTS = (models, tenant_models)
+
+
+@models.route("")
+class Models(MethodView):
+    """The models that the platform offers."""
+
+    @models.require(permissions.READ)
+    @models.response(200, ModelSchema(many=True))
+    @models.paged(PageQuerySchema)
+    def get(self, page: int, page_size: int) -> Page[AIModel]:
+        """List AI models; a tenant's user sees those configured for the tenant."""
+        return service.list_models(
+            session(), page=page, page_size=page_size, tenant_id=current_actor().tenant_id
+        )
+
+    @models.require(permissions.WRITE)
+    @models.arguments(ModelCreateSchema)
+    @models.response(201, ModelSchema)
+    def post(self, values: dict[str, Any]) -> AIModel:
+        """Add an AI model."""
+        _refuse_private_endpoint(values["endpoint"])
+        return service.create_model(session(), values)
+
+
+@models.route("/<uuid:model_id>")
+class ModelById(MethodView):
+    """One model."""
+
+    @models.require(permissions.READ)
+    @models.response(200, ModelSchema)
+    def get(self, model_id: uuid.UUID) -> AIModel:
+        """Show an AI model."""
+        return service.get_model(session(), model_id, tenant_id=current_actor().tenant_id)
+
+    @models.require(permissions.WRITE)
+    @models.arguments(ModelUpdateSchema)
+    @models.response(200, ModelSchema)
+    def put(self, values: dict[str, Any], model_id: uuid.UUID) -> AIModel:
+        """Change an AI model; without `apiKey` the stored key stays."""
+        _refuse_private_endpoint(values["endpoint"])
+        return service.update_model(session(), service.get_model(session(), model_id), values)
+
+    @models.require(permissions.WRITE)
+    @models.response(204)
+    def delete(self, model_id: uuid.UUID) -> None:
+        """Delete an AI model that no tenant is configured for."""
+        service.delete_model(session(), service.get_model(session(), model_id))
+
+
+@tenant_models.route("")
+class TenantModels(MethodView):
+    """The models that a tenant may call."""
+
+    @tenant_models.require(permissions.READ)
+    @tenant_models.response(200, TenantModelSchema(many=True))
+    @tenant_models.paged(PageQuerySchema)
+    def get(self, tenant_id: uuid.UUID, page: int, page_size: int) -> Page[TenantModel]:
+        """List the models configured for a tenant."""
+        return service.list_tenant_models(session(), tenant_id, page=page, page_size=page_size)
+
+    @tenant_models.require(permissions.CONFIGURE)
+    @tenant_models.arguments(TenantModelCreateSchema)
+    @tenant_models.response(201, TenantModelSchema)
+    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> TenantModel:
+        """Let a tenant call a model."""
+        config = service.create_tenant_model(session(), tenant_id, values)
+        return service.with_model(session(), config)
+
+
+@tenant_models.route("/<uuid:config_id>")
+class TenantModelById(MethodView):
+    """One model of a tenant."""
+
+    @tenant_models.require(permissions.READ)
+    @tenant_models.response(200, TenantModelSchema)
+    def get(self, tenant_id: uuid.UUID, config_id: uuid.UUID) -> TenantModel:
+        """Show how a tenant calls a model."""
+        config = service.get_tenant_model(session(), tenant_id, config_id)
+        return service.with_model(session(), config)
+
+    @tenant_models.require(permissions.CONFIGURE)
+    @tenant_models.arguments(TenantModelUpdateSchema)
+    @tenant_models.response(200, TenantModelSchema)
+    def put(
+        self, values: dict[str, Any], tenant_id: uuid.UUID, config_id: uuid.UUID
+    ) -> TenantModel:
+        """Change how a tenant calls a model."""
+        config = service.get_tenant_model(session(), tenant_id, config_id)
+        service.update_tenant_model(session(), config, values)
+        return service.with_model(session(), config)
+
+    @tenant_models.require(permissions.CONFIGURE)
+    @tenant_models.response(204)
+    def delete(self, tenant_id: uuid.UUID, config_id: uuid.UUID) -> None:
+        """Take a model away from a tenant."""
+        config = service.get_tenant_model(session(), tenant_id, config_id)
+        service.delete_tenant_model(session(), config)
+
+
+def _refuse_private_endpoint(url: str) -> None:
+    # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
+    session().rollback()
+    allowed = networks(settings().security.upstream_allow)
+    try:
+        endpoints.check(endpoints.parse(url), allowed, Resolver(settings().dns.servers))
+    except ValueError as error:
+        raise Invalid.field("endpoint", f"The endpoint {error}.") from error

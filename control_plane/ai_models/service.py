@@ -1,0 +1,219 @@
+"""What can be done with AI models and with a tenant's use of them."""
+
+import dataclasses
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from control_plane import tenants
+from control_plane.ai_models.events import (
+    ModelDeleted,
+    ModelRenamed,
+    ModelSaved,
+    TenantModelChanged,
+)
+from control_plane.ai_models.models import AIModel, TenantModelConfig
+from control_plane.core import pagination
+from control_plane.core.crypto import row_aad
+from control_plane.core.database import keyring
+from control_plane.core.errors import Conflict, Invalid, NotFound
+from control_plane.core.events import emit
+from control_plane.core.pagination import Page
+
+
+@dataclasses.dataclass(frozen=True)
+class TenantModel:
+    """A tenant's use of a model, with the model."""
+
+    config: TenantModelConfig
+    model: AIModel
+
+
+def list_models(
+    session: Session, *, page: int, page_size: int, tenant_id: uuid.UUID | None = None
+) -> Page[AIModel]:
+    """Return all models or, with a tenant, those that it may call, by name."""
+    return pagination.page(session, _models_of(tenant_id), page, page_size)
+
+
+def get_model(
+    session: Session, model_id: uuid.UUID, *, tenant_id: uuid.UUID | None = None
+) -> AIModel:
+    """Return a model; with a tenant, only one that it may call.
+
+    Raises:
+        NotFound: there is no such model, or none for this tenant.
+    """
+    model = session.scalar(_models_of(tenant_id).where(AIModel.id == model_id))
+    if model is None:
+        raise NotFound("model")
+    return model
+
+
+def _models_of(tenant_id: uuid.UUID | None) -> Select[AIModel]:
+    query = select(AIModel).order_by(AIModel.name)
+    if tenant_id is None:
+        return query
+    configured = select(TenantModelConfig.model_id).where(TenantModelConfig.tenant_id == tenant_id)
+    return query.where(AIModel.id.in_(configured))
+
+
+def create_model(session: Session, values: Mapping[str, Any]) -> AIModel:
+    """Add a model with the fields of `AIModel`; `api_key` is given in clear."""
+    _refuse_taken_name(session, values["name"])
+    model = AIModel()
+    _assign(model, {key: value for key, value in values.items() if key != "api_key"})
+    session.add(model)
+    # The row's id is part of what its secret is encrypted for, so the row comes first.
+    _flush(session, _name_taken(model.name))
+    set_api_key(session, model, values.get("api_key"))
+    emit(session, ModelSaved(model_id=model.id))
+    return model
+
+
+def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) -> AIModel:
+    """Change a model; without `api_key` in *values* the stored key stays."""
+    renamed = values["name"] != model.name
+    if renamed:
+        _refuse_taken_name(session, values["name"])
+    _assign(model, {key: value for key, value in values.items() if key != "api_key"})
+    if "api_key" in values:
+        set_api_key(session, model, values["api_key"])
+    # Renaming locks the row's unique name against new foreign keys to it, so the tenants listed
+    # below are all that know the old name.
+    _flush(session, _name_taken(model.name))
+    emit(session, ModelSaved(model_id=model.id))
+    if renamed:
+        users = select(TenantModelConfig.tenant_id).where(TenantModelConfig.model_id == model.id)
+        tenant_ids = list(session.scalars(users))
+        emit(session, ModelRenamed(model_id=model.id, tenant_ids=tenant_ids))
+    return model
+
+
+def delete_model(session: Session, model: AIModel) -> None:
+    """Delete a model that no tenant is configured for.
+
+    Raises:
+        Conflict: a tenant may still call it.
+    """
+    in_use = Conflict("model_in_use", f"Tenants are configured for {model.name}; deactivate it.")
+    used = select(TenantModelConfig.id).where(TenantModelConfig.model_id == model.id).limit(1)
+    if session.scalar(used) is not None:
+        raise in_use
+    session.delete(model)
+    _flush(session, in_use)
+    emit(session, ModelDeleted(model_id=model.id))
+
+
+def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
+    """Keep the key for the upstream, encrypted for this row; None removes it."""
+    aad = row_aad("ai_models", "api_key", model.id)
+    model.api_key = None if api_key is None else keyring(session).encrypt(api_key, aad)
+    session.flush()
+
+
+def list_tenant_models(
+    session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int
+) -> Page[TenantModel]:
+    """Return a tenant's models, those configured first first."""
+    tenants.get_tenant(session, tenant_id)
+    query = (
+        select(TenantModelConfig)
+        .where(TenantModelConfig.tenant_id == tenant_id)
+        .order_by(TenantModelConfig.id)
+    )
+    found = pagination.page(session, query, page, page_size)
+    return Page(items=_with_models(session, found.items), total=found.total)
+
+
+def get_tenant_model(
+    session: Session, tenant_id: uuid.UUID, config_id: uuid.UUID
+) -> TenantModelConfig:
+    """Return one configuration of a tenant.
+
+    Raises:
+        NotFound: the tenant has no such configuration.
+    """
+    config = session.get(TenantModelConfig, config_id)
+    if config is None or config.tenant_id != tenant_id:
+        raise NotFound("tenant_model")
+    return config
+
+
+def create_tenant_model(
+    session: Session, tenant_id: uuid.UUID, values: Mapping[str, Any]
+) -> TenantModelConfig:
+    """Let a tenant call a model."""
+    tenants.get_tenant(session, tenant_id)
+    if session.get(AIModel, values["model_id"]) is None:
+        raise Invalid.field("modelId", "There is no such model.")
+    config = TenantModelConfig(tenant_id=tenant_id)
+    _assign(config, values)
+    session.add(config)
+    _flush(
+        session,
+        Conflict("tenant_model_exists", "This tenant is configured for this model already."),
+    )
+    emit(session, TenantModelChanged(tenant_id=tenant_id, model_id=config.model_id))
+    return config
+
+
+def update_tenant_model(
+    session: Session, config: TenantModelConfig, values: Mapping[str, Any]
+) -> TenantModelConfig:
+    """Change how a tenant calls a model."""
+    _assign(config, values)
+    session.flush()
+    emit(session, TenantModelChanged(tenant_id=config.tenant_id, model_id=config.model_id))
+    return config
+
+
+def delete_tenant_model(session: Session, config: TenantModelConfig) -> None:
+    """Take a model away from a tenant."""
+    emit(session, TenantModelChanged(tenant_id=config.tenant_id, model_id=config.model_id))
+    session.delete(config)
+    session.flush()
+
+
+def delete_tenant_models(session: Session, tenant_id: uuid.UUID) -> None:
+    """Take all models away from a tenant."""
+    query = select(TenantModelConfig).where(TenantModelConfig.tenant_id == tenant_id)
+    for config in session.scalars(query).all():
+        delete_tenant_model(session, config)
+
+
+def with_model(session: Session, config: TenantModelConfig) -> TenantModel:
+    """Return a configuration together with its model."""
+    return _with_models(session, [config])[0]
+
+
+def _with_models(session: Session, configs: Sequence[TenantModelConfig]) -> Sequence[TenantModel]:
+    wanted = select(AIModel).where(AIModel.id.in_([config.model_id for config in configs]))
+    models = {model.id: model for model in session.scalars(wanted)}
+    return [TenantModel(config, models[config.model_id]) for config in configs]
+
+
+def _assign(row: AIModel | TenantModelConfig, values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict("model_name_taken", f"There is a model named {name} already.")
+
+
+def _refuse_taken_name(session: Session, name: str) -> None:
+    if session.scalar(select(AIModel.id).where(AIModel.name == name)) is not None:
+        raise _name_taken(name)
+
+
+def _flush(session: Session, conflict: Conflict) -> None:
+    """Write to the database, whose constraints decide what two requests at once may do."""
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise conflict from error
