@@ -3,4 +3,7 @@
 ROOMS = (
     "control_plane.tenants",
     "control_plane.identity",
+    "control_plane.domains",
+    "control_plane.ai_models",
+    "control_plane.publishing",
 )

@@ -1,0 +1,123 @@
+"""The configuration in Redis: which revision it holds, and the one step that moves it on.
+
+The step is fenced. It takes place only while Redis still holds the revision that the publisher
+started from, so a publisher that stalled and woke up after another one took over changes nothing.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import redis
+from redis.client import Pipeline
+
+from control_plane.contract import keys
+
+LOG_LENGTH = 10_000
+_FIELDS_A_COMMAND = 500
+
+Key = tuple[str, str]
+"""Section and id of a document."""
+
+
+class Revision(NamedTuple):
+    """Epoch and number, compared in this order."""
+
+    epoch: int
+    number: int
+
+
+class FencedError(Exception):
+    """Redis holds another revision than the publisher started from: somebody else moved it."""
+
+
+def held(client: "redis.Redis | Pipeline") -> Revision:
+    """Return the revision that Redis holds.
+
+    Its number is -1, which no publish ever has, when Redis lost the revision or the log, or when
+    they do not agree; the epoch is then the highest that is still seen.
+    """
+    stored = _parse(client.get(keys.CONFIG_REVISION))
+    newest: Any = client.xrevrange(keys.CONFIG_LOG, count=1)
+    logged = _parse(newest[0][0] if newest else None)
+    if stored == logged:
+        return stored
+    return Revision(max(stored.epoch, logged.epoch), -1)
+
+
+def _parse(text: Any) -> Revision:
+    try:
+        return Revision(*keys.parse_revision((text or b"").decode()))
+    except ValueError:
+        return Revision(0, -1)
+
+
+def move(
+    client: redis.Redis,
+    start: Revision,
+    to: Revision,
+    changes: Mapping[Key, dict[str, Any] | None],
+) -> None:
+    """Write changed documents (None removes one), the log entry and the revision, all or nothing.
+
+    Raises:
+        FencedError: Redis does not hold *start*.
+    """
+    entry = {"changes": json.dumps(sorted(changes), ensure_ascii=False, separators=(",", ":"))}
+    with client.pipeline() as pipe:
+        _watch(pipe, start)
+        pipe.multi()
+        for section, document_id in (key for key, document in changes.items() if document is None):
+            pipe.hdel(keys.config_section(section), document_id)
+        _put(pipe, to, ((key, document) for key, document in changes.items() if document))
+        _finish(pipe, to, entry)
+
+
+def replace(
+    client: redis.Redis,
+    start: Revision,
+    to: Revision,
+    documents: Iterable[tuple[Key, dict[str, Any]]],
+) -> None:
+    """Write the whole configuration in place of whatever Redis holds, all or nothing.
+
+    Raises:
+        FencedError: Redis does not hold *start*.
+    """
+    with client.pipeline() as pipe:
+        _watch(pipe, start)
+        stale = list(pipe.scan_iter(match=keys.config_section("*")))
+        pipe.multi()
+        if stale:
+            pipe.delete(*stale)
+        _put(pipe, to, documents)
+        _finish(pipe, to, {"reload": "1"})
+
+
+def _watch(pipe: Pipeline, start: Revision) -> None:
+    pipe.watch(keys.CONFIG_REVISION, keys.CONFIG_LOG)  # type: ignore[no-untyped-call]
+    found = held(pipe)
+    if found != start:
+        raise FencedError(f"Redis holds {found}, not {start}.")
+
+
+def _put(pipe: Pipeline, to: Revision, documents: Iterable[tuple[Key, dict[str, Any]]]) -> None:
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for (section, document_id), document in documents:
+        envelope = {"epoch": to.epoch, "rev": to.number, "doc": document}
+        text = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
+        sections.setdefault(section, []).append((document_id, text))
+    for section, fields in sections.items():
+        for start in range(0, len(fields), _FIELDS_A_COMMAND):
+            mapping: dict[Any, Any] = dict(fields[start : start + _FIELDS_A_COMMAND])
+            pipe.hset(keys.config_section(section), mapping=mapping)
+
+
+def _finish(pipe: Pipeline, to: Revision, entry: dict[Any, Any]) -> None:
+    revision = keys.revision(*to)
+    pipe.xadd(keys.CONFIG_LOG, entry, id=revision, maxlen=LOG_LENGTH, approximate=True)
+    pipe.set(keys.CONFIG_REVISION, revision)
+    try:
+        pipe.execute()
+    except redis.WatchError as error:
+        raise FencedError("Somebody else published at the same moment.") from error

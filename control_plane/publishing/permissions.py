@@ -1,0 +1,7 @@
+"""Rights of the room publishing."""
+
+from control_plane.core.auth import Permission
+
+READ = Permission("gateway:read", "See the gateway nodes and what was published to them.")
+
+ALL = (READ,)

@@ -1,0 +1,59 @@
+"""What publishing shows on the wire."""
+
+from marshmallow import fields
+
+from control_plane.core.api import Schema
+
+
+class RevisionSchema(Schema):
+    """A revision of the configuration."""
+
+    epoch = fields.Integer()
+    revision = fields.Integer()
+
+
+class NodeRefusalSchema(RevisionSchema):
+    """A document that a node refused; its last good version goes on serving there."""
+
+    section = fields.String()
+    id = fields.String()
+    reason = fields.String()
+
+
+class NodeSchema(Schema):
+    """A gateway node."""
+
+    node = fields.String()
+    applied = fields.Nested(
+        RevisionSchema,
+        allow_none=True,
+        metadata={"description": "What all workers of the node hold; null is nothing yet."},
+    )
+    current = fields.Nested(
+        RevisionSchema, metadata={"description": "The newest revision that was published."}
+    )
+    is_current = fields.Boolean(metadata={"description": "Whether the two are the same."})
+    workers = fields.Integer(metadata={"description": "Number of worker processes."})
+    refusals = fields.List(fields.Nested(NodeRefusalSchema))
+    last_seen = fields.AwareDateTime()
+
+
+class PublishSchema(RevisionSchema):
+    """One publish."""
+
+    creation_date = fields.AwareDateTime(attribute="created_at")
+    actor_id = fields.UUID(metadata={"description": "Who caused it, where one person did."})
+    reason = fields.String()
+    changes = fields.List(
+        fields.List(fields.String()),
+        metadata={"description": "Section and id of each document; null is all of them."},
+    )
+
+
+class PublishRefusalSchema(Schema):
+    """A document that could not be published; its last good version goes on serving."""
+
+    section = fields.String()
+    id = fields.String(attribute="document_id")
+    reason = fields.String()
+    refused_at = fields.AwareDateTime()

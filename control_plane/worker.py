@@ -1,0 +1,107 @@
+"""The worker process: publishes, runs the rooms' jobs, takes usage in, until it is told to stop."""
+
+import signal
+import threading
+from collections.abc import Callable
+
+import click
+import redis
+import structlog
+from sqlalchemy.exc import OperationalError
+
+from control_plane import usage
+from control_plane.core import clock, logging, plugins
+from control_plane.core.commands import on_installation
+from control_plane.core.database import Database
+from control_plane.core.leader import Leader
+from control_plane.core.plugins import Job, JobContext
+from control_plane.core.redis import connect
+from control_plane.core.settings import Settings
+from control_plane.publishing import run_publisher
+
+FIRST_PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 2.0
+_JOBS_POLL_SECONDS = 0.5
+_TIMEOUT_SECONDS = 10.0
+
+Loop = Callable[[Settings, threading.Event], None]
+
+log = structlog.get_logger(__name__)
+
+
+def run_worker(settings: Settings) -> None:
+    """Run all loops until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    loops: dict[str, Loop] = {
+        "publisher": run_publisher,
+        "jobs": run_jobs,
+        "usage": usage.run_consumer,
+    }
+    threads = [
+        threading.Thread(target=keep_running, args=(name, loop, settings, stop), name=name)
+        for name, loop in loops.items()
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("worker_started", loops=list(loops))
+    for thread in threads:
+        thread.join()
+    log.info("worker_stopped")
+
+
+def keep_running(name: str, loop: Loop, settings: Settings, stop: threading.Event) -> None:
+    """Run *loop*, and start it again when it fails, after pauses that grow while it keeps failing.
+
+    A Redis or a database that is away is normal: the loop is tried again until it is back.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while not stop.is_set():
+        started = clock.monotonic()
+        try:
+            loop(settings, stop)
+        except (redis.RedisError, OperationalError, OSError) as error:
+            log.warning("loop_waits", loop=name, pause_seconds=pause, error=str(error))
+        except Exception:
+            log.exception("loop_failed", loop=name, pause_seconds=pause)
+        if clock.monotonic() - started > LONGEST_PAUSE_SECONDS:
+            pause = FIRST_PAUSE_SECONDS
+        stop.wait(pause)
+        pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def run_jobs(settings: Settings, stop: threading.Event) -> None:
+    """Run the rooms' jobs at their intervals, in the one worker that leads."""
+    database, client = Database(settings), connect(settings, socket_timeout=_TIMEOUT_SECONDS)
+    leader = Leader(settings, database, "jobs")
+    context = JobContext(settings=settings, database=database, redis=client)
+    jobs: list[Job] = plugins.declared("yumen_jobs")
+    due = dict.fromkeys((job.name for job in jobs), 0.0)
+    try:
+        while not stop.wait(_JOBS_POLL_SECONDS):
+            if not leader.holds():
+                continue
+            for job in jobs:
+                if clock.monotonic() >= due[job.name] and not stop.is_set():
+                    due[job.name] = clock.monotonic() + job.every_seconds
+                    _run_job(job, context)
+    finally:
+        leader.release()
+        client.close()
+        database.close()
+
+
+def _run_job(job: Job, context: JobContext) -> None:
+    try:
+        job.run(context)
+    except Exception:
+        log.exception("job_failed", job=job.name)
+
+
+@click.command("worker")
+@on_installation
+def worker_command(settings: Settings) -> None:
+    """Publish the configuration, take usage in and run the jobs."""
+    logging.configure(settings)
+    run_worker(settings)
