@@ -1,0 +1,55 @@
+"""The commands that run an installation: `yumen up`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from control_plane.core.commands import config_file, on_installation
+from control_plane.core.settings import Settings, SettingsError, load_settings
+from control_plane.demo.tenant import DemoError
+from control_plane.launcher.errors import LaunchError
+from control_plane.launcher.life import Options
+from control_plane.launcher.up import up as run
+
+_LOOPBACK = "127.0.0.0/8,::1/128"
+
+
+@click.command()
+@on_installation
+@click.option("--gateway-port", type=click.IntRange(1, 65535), help="Default: 8080.")
+@click.option("--admin-port", type=click.IntRange(1, 65535), help="Default: 8081.")
+@click.option("--demo", is_flag=True, help="Add a tenant to try, with a model of made-up answers.")
+@click.option(
+    "--ready-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write addresses, credentials and process ids there (JSON) once all is ready.",
+)
+def up(
+    settings: Settings,
+    *,
+    gateway_port: int | None,
+    admin_port: int | None,
+    demo: bool,
+    ready_file: Path | None,
+) -> None:
+    """Start Yumen and everything it needs, and keep it running.
+
+    Without --config, platform operators may use upstreams on this machine (loopback).
+    """
+    config = config_file()
+    # What the options say reaches the programs by the environment, which they read anyhow.
+    chosen: dict[str, object] = {
+        "YUMEN_STATE": settings.state,
+        "YUMEN_CONFIG": config,
+        "YUMEN_GATEWAY_PORT": gateway_port,
+        "YUMEN_ADMIN_PORT": admin_port,
+    }
+    if config is None and not settings.security.upstream_allow:
+        chosen["YUMEN_SECURITY_UPSTREAM_ALLOW"] = _LOOPBACK
+    os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
+    options = Options(config, demo, ready_file.absolute() if ready_file else None)
+    try:
+        run(load_settings(config, settings.state, os.environ), options)
+    except (LaunchError, SettingsError, DemoError) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,67 @@
+"""Which programs an installation consists of, in the order in which they start."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from control_plane.core.settings import Settings
+from control_plane.gateway import nginx_binary
+from control_plane.launcher.redis_config import write_redis_config
+from control_plane.launcher.requirements import find_redis
+from control_plane.launcher.supervision import Program
+
+READY_FILE_NAMES: Final = {
+    "nginx": "nginx",
+    "redis": "redis",
+    "control-plane": "controlPlane",
+    "worker": "worker",
+    "shipper": "shipper",
+}
+_STOP_MARGIN_SECONDS: Final = 5
+
+
+def plan(settings: Settings, config: Path | None, demo_port: int | None) -> list[Program]:
+    """Return the programs; whoever is needed to finish a request's work stands before nginx."""
+    programs = [_control_plane(settings)]
+    if settings.redis.url is None:
+        programs.insert(0, _redis(settings.state))
+    where = ["--state", str(settings.state), *(["--config", str(config)] if config else [])]
+    programs += [Program(name, yumen(name, *where)) for name in ("worker", "shipper")]
+    if demo_port is not None:
+        programs.append(Program("demo-upstream", yumen("demo-upstream", "--port", str(demo_port))))
+    return [*programs, _nginx(settings)]
+
+
+def yumen(*arguments: str) -> Sequence[str]:
+    """Return a command of this very installation."""
+    return [sys.executable, "-m", "control_plane.cli", *arguments]
+
+
+def _redis(state: Path) -> Program:
+    server = find_redis() or "redis-server"
+    return Program("redis", [server, str(write_redis_config(state))])
+
+
+def _control_plane(settings: Settings) -> Program:
+    admin = settings.admin
+    host = f"[{admin.host}]" if ":" in admin.host else admin.host
+    options = {
+        "bind": f"{host}:{admin.port}",
+        "workers": admin.workers,
+        "threads": admin.threads,
+        "worker-class": "gthread",
+        "worker-tmp-dir": settings.state / "run",
+        "log-level": settings.logging.level,
+        "graceful-timeout": 10,
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    command = [sys.executable, "-m", "gunicorn", "--no-control-socket", *flags]
+    return Program("control-plane", [*command, "control_plane.wsgi:app"])
+
+
+def _nginx(settings: Settings) -> Program:
+    folder = settings.state / "gateway"
+    command = [nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
+    drain = settings.gateway.drain_seconds + _STOP_MARGIN_SECONDS
+    return Program("nginx", command, stop_signal="QUIT", stop_seconds=drain)
