@@ -26,6 +26,10 @@ class Revision(NamedTuple):
     epoch: int
     number: int
 
+    def __str__(self) -> str:
+        """Return the text form, as Redis and gateways have it."""
+        return keys.revision(*self) if self.number >= 0 else "none"
+
 
 class FencedError(Exception):
     """Redis holds another revision than the publisher started from: somebody else moved it."""
@@ -114,9 +118,8 @@ def _put(pipe: Pipeline, to: Revision, documents: Iterable[tuple[Key, dict[str, 
 
 
 def _finish(pipe: Pipeline, to: Revision, entry: dict[Any, Any]) -> None:
-    revision = keys.revision(*to)
-    pipe.xadd(keys.CONFIG_LOG, entry, id=revision, maxlen=LOG_LENGTH, approximate=True)
-    pipe.set(keys.CONFIG_REVISION, revision)
+    pipe.xadd(keys.CONFIG_LOG, entry, id=str(to), maxlen=LOG_LENGTH, approximate=True)
+    pipe.set(keys.CONFIG_REVISION, str(to))
     try:
         pipe.execute()
     except redis.WatchError as error:

@@ -2,6 +2,8 @@
 
 from control_plane.core.auth import Permission
 
-READ = Permission("gateway:read", "See the gateway nodes and what was published to them.")
+READ = Permission(
+    "gateway:read", "See the gateway nodes and what was published to them.", platform=True
+)
 
 ALL = (READ,)

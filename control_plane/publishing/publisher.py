@@ -92,7 +92,7 @@ class Publisher:
             FencedError: Redis is not where the publish starts from.
         """
         channel.move(self._redis, publish.start, publish.to, publish.changes)
-        log.info("published", revision=keys.revision(*publish.to), documents=len(publish.changes))
+        log.info("published", revision=str(publish.to), documents=len(publish.changes))
 
     def _compile(self, session: Session, wanted: set[Key]) -> Compiled:
         """Compile *wanted* and whatever needs a document among them that is gone."""
@@ -122,14 +122,14 @@ class Publisher:
             state.epoch = max(state.epoch, start.epoch) + 1
             state.revision += 1
             to = Revision(state.epoch, state.revision)
-            reason = f"Redis held {keys.revision(*start)}, the database {keys.revision(*before)}."
+            reason = f"Redis held {start}, the database {before}."
             history.record(session, to, changes=None, reason=reason)
             documents = [
                 ((row.section, row.document_id), row.document)
                 for row in session.scalars(select(PublishedDocument))
             ]
         channel.replace(self._redis, start, to, documents)
-        log.warning("republished", revision=keys.revision(*to), reason=reason)
+        log.warning("republished", revision=str(to), reason=reason)
 
     def _recorded(self) -> Revision:
         with self._database.session(write=False) as session:
