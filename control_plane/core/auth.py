@@ -2,11 +2,20 @@
 
 import contextlib
 import dataclasses
+import enum
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
 
 from control_plane.core.errors import Unauthorized
+
+
+class Role(enum.StrEnum):
+    """What a user may do, least first; each role has the rights of those before it."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +24,17 @@ class Permission:
 
     name: str
     description: str
+    role: Role | None = None
+    """The least role that has it; by default VIEWER for `…:read` and OPERATOR for the rest."""
+    platform: bool = False
+    """Only users of the platform can have it, whatever their role in a tenant."""
+
+    @property
+    def least_role(self) -> Role:
+        """The least role that has this permission."""
+        if self.role is not None:
+            return self.role
+        return Role.VIEWER if self.name.endswith(":read") else Role.OPERATOR
 
 
 @dataclasses.dataclass(frozen=True)

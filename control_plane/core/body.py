@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from flask import Request
-from marshmallow import Schema
+from marshmallow import Schema, missing
 from webargs.flaskparser import FlaskParser
 
 from control_plane.core.errors import ApiError, Invalid
@@ -24,7 +24,9 @@ class StrictParser(FlaskParser):
             Invalid: a text holds NUL or half a character.
         """
         body = req.get_data(cache=True)
-        if body and not req.is_json:
+        if not body:
+            return missing
+        if not req.is_json:
             raise ApiError(415, "unsupported_media_type", "Send the body as application/json.")
         value = parse_json(body)
         _refuse_bad_text(value)

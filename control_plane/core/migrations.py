@@ -1,10 +1,15 @@
 """Brings a database to the schema this code needs (Alembic, run in process without an ini file)."""
 
+import click
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
+from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
+from control_plane.core.settings import Settings
 
 SCRIPTS = "control_plane:migrations"
 _LOCK = 0x59754D656E
@@ -19,9 +24,39 @@ def upgrade(database: Database) -> None:
         command.upgrade(config(connection), "heads")
 
 
+def missing(database: Database) -> set[str]:
+    """Return the migrations that *database* still needs."""
+    with database.engine.connect() as connection:
+        scripts = ScriptDirectory.from_config(config(connection))
+        applied = MigrationContext.configure(connection).get_current_heads()
+        return set(scripts.get_heads()) - set(applied)
+
+
 def config(connection: Connection) -> Config:
     """Return Alembic's configuration for work on *connection*."""
     alembic = Config()
     alembic.set_main_option("script_location", SCRIPTS)
     alembic.attributes["connection"] = connection
     return alembic
+
+
+@click.group()
+def db() -> None:
+    """Look after the database's schema."""
+
+
+@db.command("upgrade")
+@on_installation
+def upgrade_command(settings: Settings) -> None:
+    """Apply the migrations that are missing."""
+    upgrade(Database(settings))
+    click.echo("The schema is up to date.")
+
+
+@db.command("status")
+@on_installation
+def status_command(settings: Settings) -> None:
+    """Tell which migrations are missing; exit with 1 when there are any."""
+    names = sorted(missing(Database(settings)))
+    click.echo("Missing: " + ", ".join(names) if names else "The schema is up to date.")
+    raise SystemExit(1 if names else 0)

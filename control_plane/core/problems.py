@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_smorest.spec import prepare_response
 from marshmallow import Schema, fields
 from sqlalchemy.exc import IntegrityError, OperationalError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException
 
 from control_plane.core.errors import ApiError
 
@@ -93,8 +93,6 @@ def answer_http_error(error: HTTPException) -> ResponseReturnValue:
     """Answer what Flask and webargs raise: unknown path, wrong method, invalid field, crash."""
     if error.response is not None:
         return error.response
-    if isinstance(error, InternalServerError):
-        log.error("request_failed", exc_info=error.original_exception or error)
     status = error.code or 500
     code = _CODES.get(status) or re.sub(r"\W+", "_", error.name.lower())
     messages = (getattr(error, "data", None) or {}).get("messages", {})

@@ -9,7 +9,7 @@ import enum
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy.orm import (
     Mapped,
@@ -40,7 +40,8 @@ class TenancyError(RuntimeError):
 class TenantFiltered:
     """Base of mapped classes that are seen by their `tenant_id` only."""
 
-    tenant_id: Any
+    if TYPE_CHECKING:
+        tenant_id: Any
 
 
 class TenantScoped(TenantFiltered):
@@ -99,13 +100,19 @@ def filter_statement(state: ORMExecuteState) -> None:
     if state.is_insert:
         raise TenancyError("Bulk inserts are for the platform: add objects to the session instead.")
     state.statement = state.statement.options(
-        with_loader_criteria(
-            TenantFiltered,
-            lambda entity: entity.tenant_id == tenant_id,
-            include_aliases=True,
-            track_closure_variables=True,
+        *(
+            with_loader_criteria(entity, entity.tenant_id == tenant_id, include_aliases=True)
+            for entity in _mapped(TenantFiltered)
         )
     )
+
+
+def _mapped(base: type[TenantFiltered]) -> Iterator[type[TenantFiltered]]:
+    """Yield the mapped classes below *base*."""
+    for entity in base.__subclasses__():
+        if "__mapper__" in vars(entity):
+            yield entity
+        yield from _mapped(entity)
 
 
 def _is_scoped(mapper: Mapper[Any]) -> bool:

@@ -1,0 +1,52 @@
+"""What all commands of `yumen` share: which installation they work on."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from control_plane.core.settings import Settings, SettingsError, load_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def on_installation(command: Command) -> Command:
+    """Give *command* the options `--state` and `--config`, and the argument `settings: Settings`.
+
+    Use below `@click.command()`. The path of the configuration file, which a child process needs,
+    is found with `config_file()`.
+    """
+
+    @click.option(
+        "--state",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="YUMEN_STATE",
+        help="State directory of the installation.  [default: ./.yumen]",
+    )
+    @click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        envvar="YUMEN_CONFIG",
+        help="YAML file with settings that differ from config/defaults.yaml.",
+    )
+    @functools.wraps(command)
+    def wrapper(*args: Any, state: Path | None, config: Path | None, **kwargs: Any) -> Any:
+        return command(*args, settings=_load(config, state), **kwargs)
+
+    return wrapper  # type: ignore[return-value]
+
+
+def config_file() -> Path | None:
+    """Return the file that the running command was given with `--config`, absolute."""
+    value: Path | None = click.get_current_context().params.get("config")
+    return None if value is None else value.absolute()
+
+
+def _load(config: Path | None, state: Path | None) -> Settings:
+    try:
+        return load_settings(config, state, os.environ)
+    except SettingsError as error:
+        raise click.ClickException(str(error)) from error
