@@ -9,13 +9,18 @@ import ast
 import json
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from control_plane.contract import journal, keys
+from control_plane.app import create_app
+from control_plane.contract import camel_case, journal, keys
+from control_plane.core import plugins
+from control_plane.core.crypto import ensure_secrets
+from control_plane.core.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -172,11 +177,66 @@ def policies() -> str:
     return _table(["priority", "policy", "reads", "if it breaks", "phases"], rows)
 
 
+def gateway_codes() -> str:
+    """Every code that the gateway answers with."""
+    text = (ROOT / "openresty" / "lua" / "yumen" / "dialect.lua").read_text()
+    types = dict(re.findall(r"^local ([A-Z_]+) = \"(\w+)\"$", text, re.MULTILINE))
+    codes = re.findall(r"^    (\w+) = \{ (\d{3}), (\w+), (\"[^{}]*\") \},", text, re.MULTILINE)
+    rows = [
+        [status, f"`{code}`", f"`{types[kind]}`", re.sub(r"\"\s*\.\.\s*\"", "", message)[1:-1]]
+        for code, status, kind, message in codes
+    ]
+    return _table(["status", "code", "type", "message"], sorted(rows))
+
+
+def permissions() -> str:
+    """Every permission with the least role that has it."""
+    rows = [
+        [
+            f"`{permission.name}`",
+            permission.least_role.value,
+            "platform only" if permission.platform else "",
+            permission.description,
+        ]
+        for permission in plugins.permissions()
+    ]
+    return _table(["permission", "from role", "", "allows"], sorted(rows))
+
+
+def routes() -> str:
+    """Every route of the administration API with the permission it needs."""
+    with tempfile.TemporaryDirectory() as state:
+        settings = load_settings(None, Path(state), {})
+        ensure_secrets(settings)
+        app = create_app(settings)
+    rows = set()
+    for rule in app.url_map.iter_rules():
+        view: Any = getattr(app.view_functions[rule.endpoint], "view_class", None)
+        path = re.sub(
+            r"<(?:\w+:)?(\w+)>", lambda match: "{" + camel_case(match[1]) + "}", rule.rule
+        )
+        for method in rule.methods if view is not None and rule.methods else ():
+            handler = getattr(view, method.lower(), None)
+            if handler is not None and method in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
+                room = view.__module__.removeprefix("control_plane.").partition(".")[0]
+                guard = handler.guard if handler.guard == "public" else f"`{handler.guard}`"
+                rows.add((path, method, room, guard))
+    order = {"GET": 0, "POST": 1, "PUT": 2, "PATCH": 3, "DELETE": 4}
+    table = [
+        [method, f"`{path}`", room, guard]
+        for path, method, room, guard in sorted(rows, key=lambda row: (row[0], order[row[1]]))
+    ]
+    return _table(["method", "path", "room", "permission"], table)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "documents": documents,
+    "gateway-codes": gateway_codes,
     "journal-layout": journal_layout,
+    "permissions": permissions,
     "policies": policies,
     "redis-keys": redis_keys,
+    "routes": routes,
     "settings": settings,
 }
 
