@@ -2,6 +2,7 @@
 local config = require "yumen.config"
 local log = require "yumen.core.log"
 
+local concat = table.concat
 local error = error
 local pcall = pcall
 local sort = table.sort
@@ -27,20 +28,65 @@ local function check(policy, seen)
 end
 
 
+--- The document that a policy reads: the tenant's own in the policy's section.
+local function conf_of(section, ctx)
+    local tenant = ctx.tenant
+    if section == "tenants" or not tenant then
+        return tenant
+    end
+    return config.get(section, tenant.id)
+end
+
+
+-- One call of a policy in the text of a phase's function. The text is unrolled because a loop over
+-- functions keeps LuaJIT from compiling what is called in it.
+local CALL = [[
+ctx.step = %d
+status, code = run_%d(nil, ctx)
+if status then return status, code end
+]]
+local CALL_WITH_CONF = [[
+ctx.step = %d
+conf = conf_of(%q, ctx)
+if conf then
+    status, code = run_%d(conf, ctx)
+    if status then return status, code end
+end
+]]
+
+
+--- One straight function that calls the policies of a phase in their order.
+local function straight(chain)
+    local names, runs, calls = {}, {}, {}
+    for i, policy in ipairs(chain) do
+        names[i], runs[i] = "run_" .. i, chain.runs[i]
+        calls[i] = policy.section and CALL_WITH_CONF:format(i, policy.section, i)
+            or CALL:format(i, i)
+    end
+    local head = #chain > 0 and "local " .. concat(names, ", ") .. " = ...\n" or ""
+    local text = "local conf_of = conf_of\n" .. head
+        .. "return function(ctx)\nlocal status, code, conf\n" .. concat(calls) .. "end"
+    local make = assert(loadstring(text, "=policies"))
+    return setfenv(make, { conf_of = conf_of })(unpack(runs))
+end
+
+
 --- Order the policies once, before any request. Two equal priorities are an error.
 function _M.load(policies)
     local seen = {}
     for _, policy in ipairs(policies) do
         check(policy, seen)
     end
+    sort(policies, function(a, b) return a.priority > b.priority end)
     for _, phase in ipairs(PHASES) do
-        local chain = {}
+        local chain = { runs = {} }
         for _, policy in ipairs(policies) do
             if policy[phase] then
-                chain[#chain + 1] = { policy = policy, run = policy[phase] }
+                chain[#chain + 1] = policy
+                chain.runs[#chain] = policy[phase]
             end
         end
-        sort(chain, function(a, b) return a.policy.priority > b.policy.priority end)
+        chain.run = straight(chain)
         chains[phase] = chain
     end
 end
@@ -56,29 +102,29 @@ function _M.load_named(names)
 end
 
 
---- The document that a policy reads: the tenant's own in the policy's section.
-local function conf_of(policy, ctx)
-    local section = policy.section
-    if not section or not ctx.tenant then
-        return nil
-    end
-    if section == "tenants" then
-        return ctx.tenant
-    end
-    return config.get(section, ctx.tenant.id)
-end
-
-
-local function run_from(chain, ctx, first)
-    for i = first, #chain do
-        local step = chain[i]
+--- A policy broke. One that says "open" is passed over and the rest run, the slow way.
+local function recover(chain, phase, ctx, err)
+    local status, code
+    for i = ctx.step, #chain do
+        local policy = chain[i]
         ctx.step = i
-        local conf = conf_of(step.policy, ctx)
-        if conf or not step.policy.section then
-            local status, code = step.run(conf, ctx)
-            if status then
+        if err == nil then
+            local conf = policy.section and conf_of(policy.section, ctx)
+            local ok = true
+            if conf or not policy.section then
+                ok, status, code = pcall(chain.runs[i], conf, ctx)
+            end
+            if ok and status then
                 return status, code
             end
+            err = not ok and status or nil
+        end
+        if err ~= nil then
+            log.error("policy ", policy.name, " broke in ", phase, ": ", err)
+            if policy.on_error == "closed" then
+                return 503, "policy_failed"
+            end
+            err = nil
         end
     end
 end
@@ -88,19 +134,11 @@ end
 -- @return nothing to go on; or status, code to stop here
 function _M.run(phase, ctx)
     local chain = chains[phase]
-    local first = 1
-    while true do
-        local ok, status, code = pcall(run_from, chain, ctx, first)
-        if ok then
-            return status, code
-        end
-        local policy = chain[ctx.step].policy
-        log.error("policy ", policy.name, " broke in ", phase, ": ", status)
-        if policy.on_error == "closed" then
-            return 503, "policy_failed"
-        end
-        first = ctx.step + 1
+    local ok, status, code = pcall(chain.run, ctx)
+    if ok then
+        return status, code
     end
+    return recover(chain, phase, ctx, status)
 end
 
 
