@@ -1,0 +1,157 @@
+"""A gateway with two workers on a Redis of its own, which the tests may wipe, stop and kill."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+import redis
+
+from tests.gateway import NginxServer, new_key
+from tests.integration.ai.upstream import Upstream
+from tests.stack import until
+
+HOST = "acme.test"
+OTHER_HOST = "other.test"
+
+
+class DisposableRedis:
+    """A redis-server without persistence: after `kill` and `start` it is empty."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ym"))
+        self.folder.chmod(0o755)
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self.folder)
+
+    def start(self) -> None:
+        options = ("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777")
+        self.process = subprocess.Popen(
+            ["redis-server", *options, "--save", "", "--dir", str(self.folder), "--logfile", "log"]
+        )
+        until(self._answers, "Redis answers", 10)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait(10)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+@dataclass
+class Node:
+    """A gateway in front of a scripted upstream, with a tenant and another one beside it."""
+
+    gateway: NginxServer
+    upstream: Upstream
+    redis: DisposableRedis
+    tenant: str
+    model: str
+    key_id: str
+    key: str
+    other_key: str
+
+    def call(self, host: str = HOST, key: str | None = None, **options: Any) -> Any:
+        """Send one chat call with the tenant's key, or another key."""
+        body = json.dumps({"model": "m", "messages": []})
+        return self.gateway.call(
+            "POST",
+            "/v1/chat/completions",
+            host,
+            key=self.key if key is None else key,
+            data=body,
+            **options,
+        )
+
+    def tenant_document(self, status: str = "active") -> dict[str, Any]:
+        """Return the tenant's document."""
+        entry = {
+            "model": self.model,
+            "parameters": {},
+            "costMultiplier": "1.5",
+            "maxCallsPerDay": None,
+        }
+        return {"status": status, "models": {"m": entry}}
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Return everything that the gateway serves."""
+        other = str(uuid.uuid4())
+        other_id = self.other_key.split("_")[2]
+        model = {
+            "name": "m",
+            "provider": "openai",
+            "isActive": True,
+            "costPerCall": "0.01",
+            "endpoint": {
+                "scheme": "http",
+                "host": "127.0.0.1",
+                "port": self.upstream.port,
+                "path": "/v1",
+            },
+            "apiKey": None,
+            "parameters": {},
+            "enforcedParameters": [],
+        }
+        return {
+            "hosts": {HOST: {"tenant": self.tenant}, OTHER_HOST: {"tenant": other}},
+            "tenants": {self.tenant: self.tenant_document(), other: self.tenant_document()},
+            "credentials": {
+                self.key_id: self.gateway.credential(self.tenant, self.key),
+                other_id: self.gateway.credential(other, self.other_key),
+            },
+            "models": {self.model: model},
+        }
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """A fresh node with two workers that serves its documents."""
+    with Upstream() as upstream, DisposableRedis() as server:
+        gateway = NginxServer(server.url, workers=2)
+        key_id, key = new_key()
+        made = Node(
+            gateway=gateway,
+            upstream=upstream,
+            redis=server,
+            tenant=str(uuid.uuid4()),
+            model=str(uuid.uuid4()),
+            key_id=key_id,
+            key=key,
+            other_key=new_key()[1],
+        )
+        gateway.documents = made.documents()
+        with gateway:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def shared_node() -> Iterator[Node]:
+    """One node for tests that leave it as they found it."""
+    yield from node.__wrapped__()  # type: ignore[attr-defined]
