@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -130,11 +130,10 @@ class Node:
         }
 
 
-@pytest.fixture
-def node() -> Iterator[Node]:
-    """A fresh node with two workers that serves its documents."""
+def make_node(workers: int = 2, environment: Mapping[str, str] | None = None) -> Iterator[Node]:
+    """Yield a fresh node that serves its documents."""
     with Upstream() as upstream, DisposableRedis() as server:
-        gateway = NginxServer(server.url, workers=2)
+        gateway = NginxServer(server.url, workers=workers, environment=environment)
         key_id, key = new_key()
         made = Node(
             gateway=gateway,
@@ -151,7 +150,13 @@ def node() -> Iterator[Node]:
             yield made
 
 
+@pytest.fixture
+def node() -> Iterator[Node]:
+    """A node for one test."""
+    yield from make_node()
+
+
 @pytest.fixture(scope="module")
 def shared_node() -> Iterator[Node]:
-    """One node for tests that leave it as they found it."""
-    yield from node.__wrapped__()  # type: ignore[attr-defined]
+    """A node for tests that leave it as they found it."""
+    yield from make_node()

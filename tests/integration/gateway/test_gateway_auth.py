@@ -1,11 +1,11 @@
 """Who may pass: host, tenant's status, key."""
 
-import time
 import uuid
 from typing import Any
 
 import pytest
 
+from control_plane.core.clock import now
 from tests.gateway import check_of, new_key
 from tests.integration.gateway.conftest import HOST, OTHER_HOST, Node
 from tests.stack import until
@@ -81,12 +81,12 @@ def test_remembered_key_dies_when_its_digest_changes(node: Node) -> None:
 
 
 def test_remembered_key_dies_when_it_expires(node: Node) -> None:
-    expires = int(time.time()) + 2
+    expires = int(now().timestamp()) + 2
     document = node.gateway.credential(node.tenant, node.key, expiresAt=expires)
     node.gateway.publish({"credentials": {node.key_id: document}})
     assert node.call().status_code == 200
     until(lambda: node.call().status_code == 401, "the key has expired", 10)
-    assert time.time() >= expires
+    assert now().timestamp() >= expires
 
 
 @pytest.mark.parametrize("status", ["suspended", "inactive"])

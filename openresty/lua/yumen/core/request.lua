@@ -16,9 +16,9 @@ local ERROR_LOCATION = "/.yumen/error"
 local _M = {}
 
 
---- The path as it came, without its query.
+--- The path as it came, without its query, also of a request line that nginx did not understand.
 local function original_path()
-    return match(var.request_uri or "", "^[^?]*")
+    return match(var.request or "", "^%S+ ([^?%s]*)") or ""
 end
 
 

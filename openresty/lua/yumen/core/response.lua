@@ -61,6 +61,9 @@ function _M.send(ctx)
     ngx.status = ctx.answer_status
     header["Content-Type"] = ctx.answer_type
     header["Content-Length"] = #ctx.answer
+    if ctx.allow then
+        header["Allow"] = ctx.allow
+    end
     print(ctx.answer)
     return exit(ctx.answer_status)
 end
