@@ -120,12 +120,7 @@ def _node(settings: Settings, prefix: Path) -> dict[str, Any]:
         "segment_bytes": settings.journal.segment_mb * _MEGABYTE,
         "upstream_slots": gateway.upstream_slots,
         "upstream_allow": list(settings.security.upstream_allow),
-        "connect_seconds": gateway.connect_seconds,
-        "read_seconds": gateway.read_seconds,
         "keepalive_seconds": gateway.keepalive_seconds,
-        "drain_seconds": gateway.drain_seconds,
-        "body_limit_bytes": gateway.body_limit_mb * _MEGABYTE,
-        "resolvers": nameservers(Path("/etc/resolv.conf")),
     }
 
 
@@ -153,11 +148,3 @@ def redis_options(url: str) -> dict[str, str | int]:
     if parts.password:
         options["password"] = unquote(parts.password)
     return options
-
-
-def nameservers(path: Path) -> list[str]:
-    """Return the name servers in a resolv.conf, none when there is no such file."""
-    if not path.is_file():
-        return []
-    lines = (line.split() for line in path.read_text(encoding="utf-8").splitlines())
-    return [words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"]

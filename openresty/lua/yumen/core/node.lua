@@ -16,9 +16,7 @@ end
 
 
 --- Read node.json into this table, and the secrets it names; nginx's master does, before it forks.
--- Fields: node, state (directory), redis, policies, upstream_slots, upstream_allow, drain_seconds,
--- connect_seconds, read_seconds, keepalive_seconds, segment_bytes, journal (directory),
--- last_good (file), contract (file), pepper and seal (32 bytes each).
+-- What it says stands in control_plane/gateway/rendering.py; `pepper` and `seal` are 32 bytes each.
 function _M.load(path)
     for name, value in pairs(json.decode(read(path or ngx.config.prefix() .. "node.json"))) do
         _M[name] = value
