@@ -11,6 +11,7 @@ local sse = require "yumen.ai.sse"
 
 local find = string.find
 local floor = math.floor
+local tonumber = tonumber
 local type = type
 local micros = core.clock.micros
 local response = core.response
@@ -52,14 +53,87 @@ local function decode(ctx, encoding)
 end
 
 
+local function count(value)
+    if type(value) == "number" and value >= 0 and value <= MAX_COUNT and floor(value) == value then
+        return value
+    end
+    return 0
+end
+
+
+--- The provider's own figures, out of its usage object.
+local function read_usage(ctx, text)
+    local usage = core.json.decode(text)
+    if type(usage) ~= "table" or type(usage.prompt_tokens) ~= "number" then
+        return
+    end
+    ctx.tokens_in = count(usage.prompt_tokens)
+    ctx.tokens_out = count(usage.completion_tokens)
+    local details = usage.prompt_tokens_details
+    ctx.tokens_cached = type(details) == "table" and count(details.cached_tokens) or 0
+    details = usage.completion_tokens_details
+    ctx.tokens_reasoning = type(details) == "table" and count(details.reasoning_tokens) or 0
+    ctx.usage_source = layout.source_provider
+end
+
+
+--- How the call ended.
+local function outcome(ctx)
+    local status = ctx.upstream_status
+    if ctx.unreachable or ctx.failed or (status and (status < 200 or status > 299)) then
+        return FAILED
+    end
+    local watch = ctx.watch
+    if not watch then
+        -- What we could not read counts as whole when its framing was.
+        return ctx.opaque and ctx.saw_end and COMPLETE or ABORTED
+    end
+    if ctx.is_events then
+        return watch.terminal and not watch.failed and COMPLETE or ABORTED
+    end
+    -- Whole, and its framing too: otherwise the client was told that the answer is cut off.
+    return watch.whole and ctx.saw_end and COMPLETE or ABORTED
+end
+
+
+--- Record how the call ended. That is done before the end of the answer is on its way to the client:
+-- a call that was answered has its record even if this process is killed the next moment.
+local function end_call(ctx)
+    if not ctx.journal_bytes then
+        return
+    end
+    local watch = ctx.watch
+    if watch then
+        ctx.events = watch.events
+        if watch.usage then
+            read_usage(ctx, watch.usage)
+        end
+    end
+    ctx.status = response.status()
+    ctx.outcome = outcome(ctx)
+    journal.finish(ctx)
+end
+
+
+--- Whether nothing of the answer is missing any more; its last byte can go out before nginx says so.
+local function seen_whole(ctx)
+    local watch = ctx.watch
+    if watch then
+        return watch.whole or watch.terminal
+    end
+    return ctx.length and ctx.response_bytes >= ctx.length
+end
+
+
 --- Watch the answer when the upstream accepted the call.
 function _M.header_filter(_, ctx)
     local status = ctx.upstream_status
     if not status then
-        return
+        return end_call(ctx)          -- our own answer, after the upstream gave none
     end
     ctx.first_byte_us = micros() - ctx.started_us
     if status < 200 or status > 299 then
+        ctx.length = tonumber(response.header("Content-Length"))
         return
     end
     local encoding = response.header("Content-Encoding")
@@ -112,65 +186,15 @@ function _M.body_filter(_, ctx)
         end
     end
     ctx.response_bytes = (ctx.response_bytes or 0) + #chunk
+    if is_last or seen_whole(ctx) then
+        end_call(ctx)
+    end
 end
 
 
-local function count(value)
-    if type(value) == "number" and value >= 0 and value <= MAX_COUNT and floor(value) == value then
-        return value
-    end
-    return 0
-end
-
-
---- The provider's own figures, out of its usage object.
-local function read_usage(ctx, text)
-    local usage = core.json.decode(text)
-    if type(usage) ~= "table" or type(usage.prompt_tokens) ~= "number" then
-        return
-    end
-    ctx.tokens_in = count(usage.prompt_tokens)
-    ctx.tokens_out = count(usage.completion_tokens)
-    local details = usage.prompt_tokens_details
-    ctx.tokens_cached = type(details) == "table" and count(details.cached_tokens) or 0
-    details = usage.completion_tokens_details
-    ctx.tokens_reasoning = type(details) == "table" and count(details.reasoning_tokens) or 0
-    ctx.usage_source = layout.source_provider
-end
-
-
---- How the call ended.
-local function outcome(ctx)
-    local status = ctx.upstream_status
-    if ctx.unreachable or ctx.failed or (status and (status < 200 or status > 299)) then
-        return FAILED
-    end
-    local watch = ctx.watch
-    if not watch then
-        -- What we could not read counts as whole when its framing was.
-        return ctx.opaque and ctx.saw_end and COMPLETE or ABORTED
-    end
-    if ctx.is_events then
-        return watch.terminal and not watch.failed and COMPLETE or ABORTED
-    end
-    return watch.whole and COMPLETE or ABORTED
-end
-
-
+--- The client left before the answer was whole.
 function _M.log(_, ctx)
-    if not ctx.journal_bytes then
-        return
-    end
-    local watch = ctx.watch
-    if watch then
-        ctx.events = watch.events
-        if watch.usage then
-            read_usage(ctx, watch.usage)
-        end
-    end
-    ctx.status = response.status()
-    ctx.outcome = outcome(ctx)
-    journal.finish(ctx)
+    end_call(ctx)
 end
 
 
