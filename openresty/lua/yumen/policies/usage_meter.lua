@@ -96,8 +96,8 @@ local function outcome(ctx)
 end
 
 
---- Record how the call ended. That is done before the end of the answer is on its way to the client:
--- a call that was answered has its record even if this process is killed the next moment.
+--- Record how the call ended, before the end of the answer goes to the client: a call that was
+-- answered has its record even if this process is killed the next moment.
 local function end_call(ctx)
     if not ctx.journal_bytes then
         return
@@ -115,27 +115,8 @@ local function end_call(ctx)
 end
 
 
---- Whether nothing of the answer is missing any more; its last byte can go out before nginx says so.
-local function seen_whole(ctx)
-    local watch = ctx.watch
-    if watch then
-        return watch.whole or watch.terminal
-    end
-    return ctx.length and ctx.response_bytes >= ctx.length
-end
-
-
---- Watch the answer when the upstream accepted the call.
-function _M.header_filter(_, ctx)
-    local status = ctx.upstream_status
-    if not status then
-        return end_call(ctx)          -- our own answer, after the upstream gave none
-    end
-    ctx.first_byte_us = micros() - ctx.started_us
-    if status < 200 or status > 299 then
-        ctx.length = tonumber(response.header("Content-Length"))
-        return
-    end
+--- Watch the answer of an upstream that accepted the call.
+local function start_watch(ctx)
     local encoding = response.header("Content-Encoding")
     if encoding and encoding ~= "identity" and not decode(ctx, encoding) then
         ctx.opaque = true
@@ -149,6 +130,21 @@ function _M.header_filter(_, ctx)
         end
     else
         ctx.watch = json_usage.new()
+    end
+end
+
+
+function _M.header_filter(_, ctx)
+    local status = ctx.upstream_status
+    if not status then
+        return end_call(ctx)          -- our own answer, after the upstream gave none
+    end
+    ctx.first_byte_us = micros() - ctx.started_us
+    if status >= 200 and status <= 299 then
+        start_watch(ctx)
+    end
+    if not ctx.is_events then
+        ctx.length = tonumber(response.header("Content-Length"))
     end
 end
 
@@ -175,9 +171,6 @@ end
 
 function _M.body_filter(_, ctx)
     local chunk, is_last = response.chunk()
-    if is_last then
-        ctx.saw_end = true
-    end
     if ctx.watch then
         local out = look(ctx, chunk, is_last)
         if out ~= chunk then
@@ -185,8 +178,11 @@ function _M.body_filter(_, ctx)
             chunk = out
         end
     end
-    ctx.response_bytes = (ctx.response_bytes or 0) + #chunk
-    if is_last or seen_whole(ctx) then
+    local bytes = (ctx.response_bytes or 0) + #chunk
+    ctx.response_bytes = bytes
+    -- The last byte may be on its way before nginx says that it is the last.
+    ctx.saw_end = is_last or (ctx.length and bytes >= ctx.length)
+    if ctx.saw_end or (ctx.is_events and ctx.watch and ctx.watch.terminal) then
         end_call(ctx)
     end
 end
