@@ -22,7 +22,7 @@ local function address()
 end
 
 
---- Make this request's table. The fields are listed in docs/policies.md.
+--- Make this request's table. The fields are listed in docs/developers/policies.md.
 function _M.new()
     local ctx = new_table(0, FIELDS)
     live[address()] = ctx

@@ -1,0 +1,41 @@
+local router = require "yumen.router"
+
+
+local function match(method, path)
+    local ctx = { method = method, path = path }
+    local route, status, code = router.match(ctx)
+    return route and route.endpoint or status .. " " .. code, ctx.allow
+end
+
+
+describe("router", function()
+    it("knows the paths of the dialect", function()
+        assert.equal("/v1/chat/completions", match("POST", "/v1/chat/completions"))
+        assert.equal("/v1/models", match("GET", "/v1/models"))
+        assert.equal("/v1/models/{id}", match("GET", "/v1/models/gpt-4o"))
+        assert.equal("/v1/models/{id}", match("GET", "/v1/models/vendor/name"))
+    end)
+
+    it("finds nothing elsewhere", function()
+        local paths = {
+            "", "/", "/v1", "/v1/", "/v1/models/", "/v1/models//x", "/v2/models",
+            "/v1/chat/completions/", "/V1/models",
+        }
+        for _, path in ipairs(paths) do
+            assert.equal("404 route_not_found", match("GET", path), path)
+        end
+    end)
+
+    it("says which method a path takes", function()
+        local answer, allow = match("GET", "/v1/embeddings")
+        assert.equal("405 method_not_allowed", answer)
+        assert.equal("POST", allow)
+    end)
+
+    it("answers in the dialect of the path", function()
+        assert.equal("openai", router.dialect("/v1/anything"))
+        assert.equal("problem", router.dialect("/v1"))
+        assert.equal("problem", router.dialect("/livez"))
+        assert.equal("problem", router.dialect(""))
+    end)
+end)
