@@ -1,0 +1,108 @@
+"""Measures one server under one load: requests a second, CPU a request, time to first byte."""
+
+import http.client
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+SCRIPT = """
+wrk.method = "POST"
+wrk.path = "{path}"
+wrk.body = [==[{body}]==]
+wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Host"] = "{host}"
+wrk.headers["Authorization"] = "Bearer {key}"
+done = function(summary, latency)
+    io.write(string.format("\\nRESULT %d %d %d %d\\n", summary.requests, summary.duration,
+        summary.errors.status, summary.errors.read + summary.errors.write + summary.errors.timeout
+        + summary.errors.connect))
+end
+"""
+
+
+class BenchError(RuntimeError):
+    """A run that measured nothing: what went wrong stands in the message."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is sent: a path, a body, and the client's key."""
+
+    path: str
+    body: str
+    host: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of one request."""
+        return {
+            "Host": self.host,
+            "Authorization": f"Bearer {self.key}",
+            "Content-Type": "application/json",
+        }
+
+
+@dataclass
+class Result:
+    """All runs of one server under one load."""
+
+    rates: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """Requests a second, the median of the runs."""
+        return statistics.median(self.rates)
+
+    @property
+    def cpu(self) -> float:
+        """Microseconds of the worker's CPU a request, the median of the runs."""
+        return statistics.median(self.cpu_us)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time that a process has used, in user and kernel mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def run(port: int, worker: int, load: Load, seconds: int, core: int) -> tuple[float, float]:
+    """Load a server for some seconds; return requests a second and CPU microseconds a request."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(SCRIPT.format(path=load.path, body=load.body, host=load.host, key=load.key))
+        script.flush()
+        command = ["taskset", "-c", str(core), "wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s"]
+        command += ["--timeout", "5s", "-s", script.name, f"http://127.0.0.1:{port}"]
+        before = cpu_seconds(worker)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = cpu_seconds(worker) - before
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+)", output)
+    if not found:
+        raise BenchError(f"wrk reported nothing:\n{output}")
+    requests, duration_us, refused, broken = (int(text) for text in found.groups())
+    if refused or broken or not requests:
+        raise BenchError(f"{refused} refused and {broken} broken of {requests} requests")
+    return requests / (duration_us / 1e6), used * 1e6 / requests
+
+
+def first_byte(port: int, load: Load, requests: int) -> list[float]:
+    """Return the milliseconds to the first byte of each answer's body, over one connection."""
+    times = []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    for _ in range(requests):
+        begin = time.perf_counter()
+        connection.request("POST", load.path, load.body, load.headers)
+        response = connection.getresponse()
+        response.read(1)
+        times.append((time.perf_counter() - begin) * 1000)
+        response.read()
+    connection.close()
+    return times
