@@ -12,6 +12,7 @@ COMMANDS = {
     "demo-upstream": "control_plane.demo.commands:demo_upstream",
     "up": "control_plane.launcher.commands:up",
     "render": "control_plane.gateway.command:render_command",
+    "shipper": "control_plane.shipper.command:shipper_command",
     "worker": "control_plane.worker:worker_command",
 }
 """Command name to `module:command`. Rooms add theirs by the hook `yumen_commands` instead."""

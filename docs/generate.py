@@ -162,7 +162,8 @@ def _lua_face(path: Path) -> dict[str, str]:
 
 def policies() -> str:
     """The gateway's policies in the order in which they run."""
-    faces = [_lua_face(path) for path in (ROOT / "openresty/lua/yumen/policies").glob("*.lua")]
+    files = (ROOT / "openresty/lua/yumen/policies").glob("*.lua")
+    faces = [_lua_face(path) for path in files if path.stem != "example"]
     faces.sort(key=lambda face: -int(face["priority"]))
     rows = [
         [

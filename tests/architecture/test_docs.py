@@ -65,7 +65,9 @@ def test_every_setting_is_described() -> None:
 
 def test_every_policy_has_a_page() -> None:
     policies = {path.stem for path in (ROOT / "openresty/lua/yumen/policies").glob("*.lua")}
-    assert policies == {path.stem for path in (ROOT / "docs" / "policies").glob("*.md")}
+    assert policies - {"example"} == {
+        path.stem for path in (ROOT / "docs" / "policies").glob("*.md")
+    }
 
 
 def test_every_decision_is_in_the_index() -> None:

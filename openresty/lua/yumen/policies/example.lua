@@ -19,7 +19,7 @@ end
 function _M.access(conf, ctx)
     if conf.status ~= "active" then
         ctx.detail = "Only active tenants see the example."
-        return 403, "example_refused"
+        return 403, "forbidden"
     end
 end
 
