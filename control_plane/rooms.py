@@ -5,5 +5,6 @@ ROOMS = (
     "control_plane.identity",
     "control_plane.domains",
     "control_plane.ai_models",
+    "control_plane.usage",
     "control_plane.publishing",
 )

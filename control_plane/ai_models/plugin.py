@@ -1,7 +1,7 @@
 """What the room ai_models adds to Yumen."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy.orm import Session
 
@@ -39,3 +39,9 @@ def yumen_section_parts() -> Iterable[SectionPart]:
 def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
     """Delete the tenant's configurations."""
     service.delete_tenant_models(session, tenant_id)
+
+
+@hookimpl
+def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of AI models."""
+    return service.model_names(session, ids)

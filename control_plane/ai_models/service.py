@@ -2,7 +2,7 @@
 
 import dataclasses
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -217,3 +217,9 @@ def _flush(session: Session, conflict: Conflict) -> None:
         session.flush()
     except IntegrityError as error:
         raise conflict from error
+
+
+def model_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of those of *ids* that are models; a deleted one has none."""
+    rows = session.execute(select(AIModel.id, AIModel.name).where(AIModel.id.in_(ids)))
+    return {model_id: name for model_id, name in rows}  # noqa: C416 - a Row is no pair

@@ -47,15 +47,11 @@ class Schema(MarshmallowSchema):
         """Refuse what marshmallow would convert: "1" or true for a number, 1 for a boolean."""
         if not isinstance(data, Mapping):
             return data
-        errors = {}
-        for field in self.load_fields.values():
-            value = data.get(cast("str", field.data_key))
-            if value is None:
-                continue
-            if isinstance(field, fields.Boolean) and type(value) is not bool:
-                errors[field.data_key] = ["Not a valid boolean."]
-            if isinstance(field, fields.Integer) and type(value) is not int:
-                errors[field.data_key] = ["Not a valid integer."]
+        errors = {
+            field.data_key: ["Not of the right type."]
+            for field in self.load_fields.values()
+            if not _is_of_type(field, data.get(cast("str", field.data_key)))
+        }
         if errors:
             raise ValidationError(cast("Any", errors))
         return data
@@ -184,6 +180,19 @@ class Api(ProblemHandler, flask_smorest.Api):  # type: ignore[misc] # flask-smor
     def _register_pagination_header(self) -> None:
         header = {"description": "Where this page stands.", "schema": PaginationSchema}
         self.spec.components.header("PAGINATION", header, lazy=True)
+
+
+def _is_of_type(field: fields.Field[Any], value: Any) -> bool:
+    """Tell whether a JSON value is of the field's own type, before any conversion."""
+    if value is None:
+        return True
+    if isinstance(field, fields.Boolean | fields.Integer):
+        return type(value) is (bool if isinstance(field, fields.Boolean) else int)
+    if isinstance(field, fields.List) and isinstance(value, list):
+        return all(_is_of_type(field.inner, item) for item in value)
+    if isinstance(field, fields.Mapping) and isinstance(value, Mapping) and field.value_field:
+        return all(_is_of_type(field.value_field, item) for item in value.values())
+    return True
 
 
 def session() -> Session:

@@ -1,8 +1,8 @@
 """Every extension point, in the order of a process's life. Rooms and plugins implement them alike.
 
 Kinds: *declare* (`yumen_<nouns>`: called once, returns data), *react* (`yumen_on_<event>`:
-something happened, runs in the transaction it is handed) and *decide* (`yumen_<verb>`: the first
-answer wins).
+something happened, runs in the transaction it is handed), *collect* (all answers are taken
+together) and *decide* (`yumen_<verb>`: the first answer wins).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pluggy
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import click
     from flask import Flask
@@ -86,6 +86,14 @@ def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
     Called before the tenant's own row goes, in the same transaction. A room that keeps a row with a
     foreign key to the tenant prevents the deletion.
     """
+
+
+# -- collect: what every room is asked; all answers are taken --------------------------------------
+
+
+@hookspec
+def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of those of *ids* that are the room's, to show them to people."""
 
 
 # -- decide: what a room answers -------------------------------------------------------------------

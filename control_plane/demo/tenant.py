@@ -54,9 +54,9 @@ class AdminClient:
     def _list(self, path: str) -> Iterator[dict[str, Any]]:
         page, pages = 1, 1
         while page <= pages:
-            answer = self._send("GET", path, params={"page": page, "page_size": 100})
+            answer = self._send("GET", path, params={"page": page, "pageSize": 100})
             yield from answer.json()
-            pages = json.loads(answer.headers["X-Pagination"])["total_pages"]
+            pages = json.loads(answer.headers["X-Pagination"])["totalPages"]
             page += 1
 
     def _send(self, method: str, path: str, **what: Any) -> requests.Response:

@@ -2,7 +2,7 @@
 
 import datetime
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import flask
 from sqlalchemy.orm import Session
@@ -60,6 +60,12 @@ def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
     """Delete the tenant's users and keys."""
     api_keys.delete_tenant_keys(session, tenant_id)
     users.delete_tenant_users(session, tenant_id)
+
+
+@hookimpl
+def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of API keys."""
+    return api_keys.key_names(session, ids)
 
 
 @hookimpl

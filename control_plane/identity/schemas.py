@@ -7,7 +7,8 @@ from marshmallow import fields, validate
 from control_plane.core.api import PageQuerySchema, Schema
 from control_plane.core.auth import Role
 from control_plane.identity import permissions
-from control_plane.identity.models import APIKey, UserStatus
+from control_plane.identity.models import UserStatus
+from control_plane.identity.service.api_keys import NewAPIKey
 from control_plane.identity.service.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
 
 
@@ -116,11 +117,10 @@ class APIKeySchema(Schema):
 
 
 class NewAPIKeySchema(APIKeySchema):
-    """A new API key (its row and its text) with the text, which is shown only this once."""
+    """A new API key with its text, which is shown only this once."""
 
     key = fields.String()
 
-    def get_attribute(self, obj: tuple[APIKey, str], attr: str, default: Any) -> Any:
+    def get_attribute(self, obj: NewAPIKey, attr: str, default: Any) -> Any:
         """Take `key` from the text and the rest from the row."""
-        row, text = obj
-        return text if attr == "key" else super().get_attribute(row, attr, default)
+        return obj.text if attr == "key" else super().get_attribute(obj.row, attr, default)

@@ -48,34 +48,55 @@ def stale(sections: Iterable[Section], events: Sequence[OutboxEvent]) -> set[Key
 def compile_documents(
     session: Session, sections: Iterable[Section], wanted: Collection[Key]
 ) -> Compiled:
-    """Compile and validate the documents *wanted*."""
+    """Compile and validate the documents *wanted*; one that no section has any more is gone."""
     compiled = Compiled()
     for section in sections:
         ids = sorted(document_id for name, document_id in wanted if name == section.name)
         if ids:
-            compile_section(session, section, ids, compiled)
+            _compile_section(session, section, ids, compiled)
+    for key in wanted:
+        if not compiled.seen(key):
+            compiled.documents[key] = None
     return compiled
 
 
-def compile_section(
-    session: Session, section: Section, ids: list[str] | None, compiled: Compiled
+def compile_all(session: Session, sections: Iterable[Section]) -> dict[Key, Document | None]:
+    """Return all documents as they would be compiled by now, not validated.
+
+    A section that a row spoils is left out.
+    """
+    found: dict[Key, Document | None] = {}
+    for section in sections:
+        try:
+            documents = section.compile(session, None)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            log.exception("section_not_compiled", section=section.name)
+        else:
+            found |= {(section.name, each): document for each, document in documents.items()}
+    return found
+
+
+def _compile_section(
+    session: Session, section: Section, ids: list[str], compiled: Compiled
 ) -> None:
-    """Add a section's documents *ids*, or all of them, to *compiled*.
+    """Add a section's documents *ids* to *compiled*.
 
     One row that cannot be compiled spoils a batch: then each document is tried alone, so that the
-    others pass. (When all are asked for their ids are not known: the section is left out.)
+    others pass.
     """
     try:
         documents = section.compile(session, ids)
     except SQLAlchemyError:
         raise  # the database's trouble, not a document's
     except Exception as error:
-        log.exception("not_compiled", section=section.name, documents=len(ids or ()))
-        if ids is not None and len(ids) == 1:
+        log.exception("not_compiled", section=section.name, documents=ids)
+        if len(ids) == 1:
             compiled.refuse((section.name, ids[0]), f"cannot be compiled: {error}")
         else:
-            for document_id in ids or ():
-                compile_section(session, section, [document_id], compiled)
+            for document_id in ids:
+                _compile_section(session, section, [document_id], compiled)
         return
     schema = section.schema()
     for document_id, document in documents.items():

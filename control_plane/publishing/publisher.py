@@ -54,7 +54,8 @@ class Publisher:
         self._database = database
         self._redis = client
         self._sections = plugins.config_sections() if sections is None else sections
-        self._drifted: list[Key] | None = None
+        # What an upgrade would publish differently: looked for once, then worked off.
+        self._drift: list[Key] | None = None
 
     def cycle(self) -> None:
         """Bring Redis up to date with the database, and both with what the rooms hold.
@@ -65,16 +66,20 @@ class Publisher:
         with platform_context():
             if channel.held(self._redis) != self._recorded():
                 self._restore()
-            if self._drifted is None:
-                self._drifted = self._find_drift()
-            while self._has_work():
-                publish = self.commit()
-                if publish is not None:
-                    self.send(publish)
+            self._publish_all()
+            if self._drift is None:
+                self._drift = self._find_drift()
+                self._publish_all()
+
+    def _publish_all(self) -> None:
+        while self._has_work():
+            publish = self.commit()
+            if publish is not None:
+                self.send(publish)
 
     def commit(self) -> Publish | None:
         """Make the next revision in the database; None when nothing that is published changed."""
-        drifted = (self._drifted or [])[:BATCH]
+        drifted = (self._drift or [])[:BATCH]
         with platform_context(), self._database.transaction() as session:
             state = _locked_state(session)
             events = outbox.pending(session, BATCH)
@@ -82,7 +87,8 @@ class Publisher:
             compiled = self._compile(session, wanted | history.refused(session))
             publish = _record(session, state, compiled, events)
             outbox.done(session, events)
-        self._drifted = (self._drifted or [])[BATCH:]
+        if self._drift is not None:
+            self._drift = self._drift[BATCH:]
         return publish
 
     def send(self, publish: Publish) -> None:
@@ -104,8 +110,6 @@ class Publisher:
             if not more:
                 break
             further = compiler.compile_documents(session, self._sections, more)
-            for key in more - further.documents.keys() - further.refusals.keys():
-                further.documents[key] = None
             compiled.documents |= further.documents
             compiled.refusals |= further.refusals
         consistency.refuse_dangling(session, compiled)
@@ -137,7 +141,7 @@ class Publisher:
             return Revision(0, 0) if state is None else Revision(state.epoch, state.revision)
 
     def _has_work(self) -> bool:
-        if self._drifted:
+        if self._drift:
             return True
         with self._database.session(write=False) as session:
             return bool(outbox.pending(session, 1))
@@ -145,14 +149,12 @@ class Publisher:
     def _find_drift(self) -> list[Key]:
         """Return the documents that would be published differently by now, as after an upgrade."""
         with self._database.session(write=False) as session:
-            compiled = Compiled()
-            for section in self._sections:
-                compiler.compile_section(session, section, None, compiled)
+            after = compiler.compile_all(session, self._sections)
             columns = PublishedDocument.section, PublishedDocument.document_id
             rows = session.execute(select(*columns, PublishedDocument.document))
             before = {(section, document_id): document for section, document_id, document in rows}
-        seen = before.keys() | compiled.documents.keys() | compiled.refusals.keys()
-        return sorted(key for key in seen if before.get(key) != compiled.documents.get(key))
+        keys_of_both = before.keys() | after.keys()
+        return sorted(key for key in keys_of_both if before.get(key) != after.get(key))
 
 
 def _locked_state(session: Session) -> PublishingState:
@@ -208,6 +210,8 @@ def run_publisher(settings: Settings, stop: threading.Event) -> None:
             else:
                 publisher = None
             wakes.get_message(timeout=POLL_SECONDS)
+            while wakes.get_message():
+                pass  # one cycle answers all that woke it
     finally:
         wakes.close()
         client.close()

@@ -126,4 +126,5 @@ def run_expiry(context: JobContext) -> None:
 
 def _columns(fields: dict[str, Any]) -> dict[str, Any]:
     """Return *fields* with what the wire nests under `configurations` as columns."""
-    return {**fields, **fields.pop("configurations", {})}
+    nested = fields.pop("configurations", {})
+    return {**fields, **nested}

@@ -11,6 +11,7 @@ from control_plane.identity import permissions
 from control_plane.identity.models import APIKey
 from control_plane.identity.schemas import APIKeyCreateSchema, APIKeySchema, NewAPIKeySchema
 from control_plane.identity.service import api_keys
+from control_plane.identity.service.api_keys import NewAPIKey
 
 blueprint = Blueprint(
     "api-keys",
@@ -34,7 +35,7 @@ class APIKeys(MethodView):
     @blueprint.require(permissions.KEYS_WRITE)
     @blueprint.arguments(APIKeyCreateSchema)
     @blueprint.response(201, NewAPIKeySchema)
-    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> tuple[APIKey, str]:
+    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> NewAPIKey:
         """Make an API key; its text is shown only in this answer."""
         return api_keys.create_api_key(session(), tenant_id, **values)
 

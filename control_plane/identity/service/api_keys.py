@@ -1,10 +1,12 @@
 """The verbs of API keys, and the text of a key: `ym_live_<id>_<secret><crc>`."""
 
+import dataclasses
 import datetime
 import secrets
 import string
 import uuid
 import zlib
+from collections.abc import Collection
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -23,6 +25,14 @@ ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PUBLIC_ID_LENGTH = 12
 SECRET_LENGTH = 43
 CHECKSUM_LENGTH = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class NewAPIKey:
+    """A key that was just made, with its text, which is known only now."""
+
+    row: APIKey
+    text: str = dataclasses.field(repr=False)
 
 
 def checksum(text: str) -> str:
@@ -47,8 +57,8 @@ def create_api_key(
     *,
     name: str,
     expires_at: datetime.datetime | None = None,
-) -> tuple[APIKey, str]:
-    """Make an API key; return its row, and its text, which is known only now.
+) -> NewAPIKey:
+    """Make an API key.
 
     Raises:
         NotFound: there is no such tenant.
@@ -70,7 +80,7 @@ def create_api_key(
     session.add(key)
     session.flush()
     emit(session, APIKeyCreated(key_id=key.id, tenant_id=tenant.id, public_id=public_id))
-    return key, text
+    return NewAPIKey(key, text)
 
 
 def list_api_keys(
@@ -114,3 +124,9 @@ def delete_tenant_keys(session: Session, tenant_id: uuid.UUID) -> None:
 
 def _random(length: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def key_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of those of *ids* that are API keys, revoked ones too."""
+    rows = session.execute(select(APIKey.id, APIKey.name).where(APIKey.id.in_(ids)))
+    return {key_id: name for key_id, name in rows}  # noqa: C416 - a Row is no pair

@@ -1,0 +1,266 @@
+"""What a tenant's calls used and cost: sums over a period, and the single calls."""
+
+import dataclasses
+import datetime
+import enum
+import uuid
+import zoneinfo
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Context, Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, inspect, literal, select, tuple_
+from sqlalchemy.orm import Session
+
+from control_plane import tenants
+from control_plane.contract.journal import Outcome, UsageSource
+from control_plane.core import clock, plugins
+from control_plane.core.errors import Invalid
+from control_plane.core.pagination import decode_cursor, encode_cursor
+from control_plane.core.types import plain
+from control_plane.usage.models import UsageEvent
+
+ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
+"""Whose midnight divides days."""
+
+_DEFAULT_PERIOD = datetime.timedelta(days=30)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MICROSECOND = datetime.timedelta(microseconds=1)
+_DAY_US = 86_400_000_000
+_EXACT = Context(prec=80)
+_NO_MODEL = uuid.UUID(int=0)
+
+
+class Grouping(enum.StrEnum):
+    """What usage can be summed up by."""
+
+    DAY = "day"
+    MODEL = "model"
+    ENDPOINT = "endpoint"
+    KEY = "key"
+
+
+@dataclasses.dataclass(frozen=True)
+class Period:
+    """A stretch of time, its end outside."""
+
+    start: datetime.datetime
+    end: datetime.datetime
+
+
+@dataclasses.dataclass
+class Figures:
+    """Sums over calls."""
+
+    cost: Decimal = Decimal(0)
+    calls: int = 0
+    errors: int = 0
+    orphans: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    def add(self, other: "Figures") -> None:
+        """Add *other* to these."""
+        self.calls += other.calls
+        self.errors += other.errors
+        self.orphans += other.orphans
+        self.tokens_in += other.tokens_in
+        self.tokens_out += other.tokens_out
+        self.bytes_in += other.bytes_in
+        self.bytes_out += other.bytes_out
+        self.cost = plain(_EXACT.add(self.cost, other.cost))
+
+
+@dataclasses.dataclass
+class Group(Figures):
+    """The sums of one group."""
+
+    key: str | None = None
+    name: str | None = None
+
+
+@dataclasses.dataclass
+class Usage(Figures):
+    """A tenant's usage in a period."""
+
+    start: datetime.datetime = _EPOCH
+    end: datetime.datetime = _EPOCH
+    groups: Sequence[Group] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class EventPage:
+    """Some calls as the API shows them, and where the next ones begin."""
+
+    events: Sequence[dict[str, Any]]
+    next_cursor: str | None
+
+
+def choose_period(start: datetime.datetime | None, end: datetime.datetime | None) -> Period:
+    """Return the period that is asked for, by default the last 30 days to now.
+
+    Raises:
+        Invalid: it ends before it begins.
+    """
+    until = end or clock.now()
+    since = start or until - _DEFAULT_PERIOD
+    if since >= until:
+        name = "from" if start is not None else "to"
+        raise Invalid([{"pointer": f"?{name}", "detail": "The period ends before it begins."}])
+    return Period(since, until)
+
+
+def sum_usage(
+    session: Session, tenant_id: uuid.UUID, period: Period, grouping: Grouping | None
+) -> Usage:
+    """Return the sums over a tenant's calls that began in *period*."""
+    tenants.get_tenant(session, tenant_id)
+    groups: dict[Any, Group] = {}
+    for key, figures in _sums(session, tenant_id, period, grouping):
+        groups.setdefault(key, Group()).add(figures)
+    usage = Usage(start=period.start, end=period.end)
+    for group in groups.values():
+        usage.add(group)
+    if grouping is not None:
+        usage.groups = _labelled(session, groups, grouping)
+    return usage
+
+
+def list_events(
+    session: Session, tenant_id: uuid.UUID, period: Period, cursor: str | None, limit: int
+) -> EventPage:
+    """Return a tenant's calls that began in *period*, the newest first, from *cursor* on.
+
+    Raises:
+        Invalid: the cursor is not one of ours.
+    """
+    tenants.get_tenant(session, tenant_id)
+    position = (UsageEvent.started_us, UsageEvent.writer, UsageEvent.seq)
+    query = _calls(select(UsageEvent), tenant_id, period)
+    if cursor is not None:
+        last = decode_cursor(cursor, int, str, int)
+        # The first condition alone lets the index find the place.
+        query = query.where(UsageEvent.started_us <= last[0], tuple_(*position) < tuple_(*last))
+    newest_first = query.order_by(*(column.desc() for column in position)).limit(limit + 1)
+    events = session.scalars(newest_first).all()
+    shown = events[:limit]
+    more = len(events) > limit
+    end = [shown[-1].started_us, shown[-1].writer, shown[-1].seq] if more else None
+    names = _names(session, {event.model_id for event in shown})
+    described = [_describe(event, names) for event in shown]
+    return EventPage(described, encode_cursor(end) if end else None)
+
+
+def _describe(event: UsageEvent, names: Mapping[uuid.UUID, str]) -> dict[str, Any]:
+    """Return an event as the API shows it."""
+    columns = {name: getattr(event, name) for name in inspect(UsageEvent).column_attrs.keys()}  # noqa: SIM118 - not a dict
+    called_model = event.model_id != _NO_MODEL
+    return columns | {
+        "id": f"{event.writer}-{event.seq}",
+        "timestamp": _EPOCH + event.started_us * _MICROSECOND,
+        "response_time": event.duration_us / 1000,
+        "first_byte_time": event.first_byte_us / 1000 if event.first_byte_us else None,
+        "status_code": event.status or None,
+        "upstream_status": event.upstream_status or None,
+        "user_id": event.user_id or None,
+        "model_id": event.model_id if called_model else None,
+        "model": names.get(event.model_id),
+        "outcome": Outcome(event.outcome).name.lower(),
+        "usage_source": UsageSource(event.usage_source).name.lower(),
+    }
+
+
+def _sums(
+    session: Session, tenant_id: uuid.UUID, period: Period, grouping: Grouping | None
+) -> Iterator[tuple[Any, Figures]]:
+    """Yield (group, sums), a group in several parts.
+
+    Rows are summed up by their cost as well, which neither database then has to add: few calls
+    differ in cost, and the products here are exact on both.
+    """
+    ended = UsageEvent.outcome != Outcome.ORPHAN
+    failed = UsageEvent.outcome.in_((Outcome.ABORTED, Outcome.FAILED))
+    sums = (
+        func.count().filter(ended),
+        func.count().filter(failed),
+        func.count().filter(~ended),
+        func.coalesce(func.sum(UsageEvent.tokens_in), 0),
+        func.coalesce(func.sum(UsageEvent.tokens_out), 0),
+        func.sum(UsageEvent.request_bytes),
+        func.sum(UsageEvent.response_bytes),
+    )
+    for part, key in _parts(period, grouping):
+        query = _calls(
+            select(key.label("key"), UsageEvent.cost, func.count(), *sums), tenant_id, part
+        )
+        for group, cost, count, *figures in session.execute(query.group_by("key", UsageEvent.cost)):
+            total = _EXACT.multiply(cost, Decimal(count))
+            yield group, Figures(total, *(int(figure) for figure in figures))
+
+
+def _parts(
+    period: Period, grouping: Grouping | None
+) -> Iterator[tuple[Period, ColumnElement[Any]]]:
+    """Yield the parts of *period*, and what to group each by.
+
+    Only days need parts: within one the zone's distance from UTC stands still, so that the number
+    of the day is plain arithmetic, the same on both databases.
+    """
+    columns: dict[Grouping | None, Any] = {
+        None: literal(0),
+        Grouping.MODEL: UsageEvent.model_id,
+        Grouping.ENDPOINT: UsageEvent.endpoint,
+        Grouping.KEY: UsageEvent.key_id,
+    }
+    if grouping is not Grouping.DAY:
+        yield period, columns[grouping]
+        return
+    for part in _steady_parts(period):
+        offset = part.start.astimezone(ZONE).utcoffset() or datetime.timedelta()
+        yield part, (UsageEvent.started_us + offset // _MICROSECOND) // _DAY_US
+
+
+def _steady_parts(period: Period) -> Iterator[Period]:
+    """Yield the parts of *period* within which the zone's distance from UTC does not change."""
+    hour = datetime.timedelta(hours=1)
+    start = at = period.start
+    while at < period.end:
+        at = min(at + hour, period.end)
+        if (
+            at == period.end
+            or at.astimezone(ZONE).utcoffset() != start.astimezone(ZONE).utcoffset()
+        ):
+            yield Period(start, at)
+            start = at
+
+
+def _labelled(session: Session, groups: Mapping[Any, Group], grouping: Grouping) -> list[Group]:
+    ids = groups.keys() if grouping in (Grouping.MODEL, Grouping.KEY) else ()
+    names = _names(session, ids)
+    for key, group in groups.items():
+        group.key = None if key == _NO_MODEL else str(key)
+        group.name = names.get(key)
+        if grouping is Grouping.DAY:
+            group.key = str(_EPOCH.date() + datetime.timedelta(days=key))
+    return sorted(groups.values(), key=lambda group: group.key or "")
+
+
+def _names(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
+    """Return the names of those of *ids* that some room knows."""
+    wanted = set(ids) - {_NO_MODEL}
+    answers = plugins.manager().hook.yumen_names(session=session, ids=wanted) if wanted else []
+    return {key: name for answer in answers for key, name in answer.items()}
+
+
+def _calls(query: Select[Any], tenant_id: uuid.UUID, period: Period) -> Select[Any]:
+    return query.where(
+        UsageEvent.tenant_id == tenant_id,
+        UsageEvent.started_us >= _microseconds(period.start),
+        UsageEvent.started_us < _microseconds(period.end),
+    )
+
+
+def _microseconds(moment: datetime.datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
