@@ -1,0 +1,120 @@
+"""What tests of the control plane share: a real Redis, both databases, an application, its user."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.orm import Session
+
+from control_plane.app import create_app
+from control_plane.core import migrations, tenancy
+from control_plane.core.crypto import ensure_secrets
+from control_plane.core.database import Database
+from control_plane.core.settings import Settings, load_settings
+from tests import factories
+from tests.servers import PostgresServer, RedisServer
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def empty_sqlite() -> Iterator[Path]:
+    """A migrated SQLite file, to be copied."""
+    folder = Path(tempfile.mkdtemp(prefix="ym"))
+    _migrate(load_settings(state=folder, environ={}))
+    yield folder / "yumen.db"
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_postgresql(postgres_server: PostgresServer) -> str:
+    """The name of a migrated PostgreSQL database, to be copied."""
+    name = postgres_server.create()
+    environ = {"YUMEN_DATABASE_URL": postgres_server.url(name)}
+    _migrate(load_settings(environ=environ))
+    return name
+
+
+def _migrate(settings: Settings) -> None:
+    database = Database(settings)
+    migrations.upgrade(database)
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of a migrated database of the test's own; None is SQLite in the state directory."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.create(request.getfixturevalue("empty_postgresql"))
+    yield server.url(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def settings(
+    request: pytest.FixtureRequest, database_url: str | None, redis_server: RedisServer
+) -> Iterator[Settings]:
+    """The settings of an installation with secrets, a migrated database and an empty Redis."""
+    state = Path(tempfile.mkdtemp(prefix="ym"))
+    environ = {"YUMEN_REDIS_URL": redis_server.url}
+    if database_url is None:
+        shutil.copy(request.getfixturevalue("empty_sqlite"), state / "yumen.db")
+    else:
+        environ["YUMEN_DATABASE_URL"] = database_url
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    made = load_settings(state=state, environ=environ)
+    ensure_secrets(made)
+    yield made
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    opened = Database(settings)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def session(database: Database) -> Iterator[Session]:
+    """A session in the platform's scope; on SQLite nobody else can write while it is open."""
+    with tenancy.platform_context(), database.session() as opened:
+        yield opened
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    made = create_app(settings)
+    yield made
+    made.extensions["yumen_database"].close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def operator(app: Flask) -> dict[str, str]:
+    """The `Authorization` header of an administrator of the platform."""
+    user = factories.make_user(app.extensions["yumen_database"])
+    return factories.sign_in(app, user)

@@ -1,0 +1,156 @@
+"""Servers that tests start for themselves, on loopback or a socket, in a folder of their own."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import redis
+from psycopg import sql
+
+from tests.stack import free_port, until
+
+POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
+POSTGRES_USER = "postgres"
+
+
+class RedisServer:
+    """A redis-server without persistence, on a Unix socket."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ym"))
+        self.socket = self.folder / "redis.sock"
+        self.url = f"unix://{self.socket}?db=0"
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            [
+                "redis-server",
+                *("--port", "0", "--unixsocket", str(self.socket)),
+                *("--save", "", "--dir", str(self.folder), "--logfile", "redis.log"),
+            ]
+        )
+        until(self._answers, "Redis answers", 10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait(10)
+        shutil.rmtree(self.folder)
+
+    def _answers(self) -> bool:
+        try:
+            with redis.Redis.from_url(self.url) as client:
+                return bool(client.ping())
+        except redis.ConnectionError:
+            return False
+
+
+class PostgresServer:
+    """A PostgreSQL 15 that runs as its own user (it refuses root), without waiting for the disk."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="ym"))
+        self.port = free_port()
+        self._user = POSTGRES_USER if os.geteuid() == 0 else None
+        self._made = 0
+
+    def __enter__(self) -> Self:
+        if self._user is not None:
+            shutil.chown(self.folder, self._user)
+        data = str(self.folder / "data")
+        self._run(
+            "initdb", "-D", data, "-U", POSTGRES_USER, "--no-sync", "-A", "trust", "-E", "UTF8"
+        )
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self.folder,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "max_connections": 60,
+        }
+        options = [f"--{name}={value}" for name, value in settings.items()]
+        with (self.folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [POSTGRES_BIN / "postgres", "-D", data, *options],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+                **self._identity(),
+            )
+        until(self._answers, "PostgreSQL answers", 20)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+        self.process.wait(20)
+        shutil.rmtree(self.folder)
+
+    def url(self, name: str) -> str:
+        """Return the URL of the database *name* for the control plane."""
+        return f"postgresql+psycopg://{POSTGRES_USER}@127.0.0.1:{self.port}/{name}"
+
+    def create(self, template: str = "template1") -> str:
+        """Create a database as a copy of *template*; return its name."""
+        self._made += 1
+        name = f"test_{self._made}"
+        self._execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+        return name
+
+    def drop(self, name: str) -> None:
+        """Drop the database *name*, whoever is still connected."""
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with self._connect() as connection:
+            connection.autocommit = True
+            connection.execute(statement)
+
+    def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=POSTGRES_USER, dbname="postgres"
+        )
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        try:
+            self._connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(self, program: str, *arguments: str) -> None:
+        result = subprocess.run(
+            [POSTGRES_BIN / program, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.folder,
+            check=False,
+            **self._identity(),
+        )
+        assert result.returncode == 0, result.stderr
+
+    def _identity(self) -> dict[str, object]:
+        """Return whom the server's processes run as."""
+        if self._user is None:
+            return {}
+        return {"user": self._user, "group": self._user, "extra_groups": []}
