@@ -31,7 +31,7 @@ def rolter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     until(lambda: process.poll() is not None or _answers(url), "rolter", 20)
     assert process.poll() is None
     yield url
-    process.terminate()
+    process.kill()  # when asked kindly it waits for the gateway's idle connections
     process.wait(10)
 
 

@@ -1,6 +1,5 @@
 """The official `openai` client talks through the gateway and the tenant's usage shows it."""
 
-import httpx
 import openai
 import pytest
 
@@ -62,7 +61,7 @@ def test_completions_embeddings_and_models(stack: Stack, client: openai.OpenAI) 
     model = stack.ready["demo"]["model"]
     assert client.completions.create(model=model, prompt="Once").choices[0].text
     assert len(client.embeddings.create(model=model, input=["a", "b"]).data) == 2
-    assert [listed.id for listed in client.models.list()] == [model]
+    assert model in [listed.id for listed in client.models.list()]
     assert client.models.retrieve(model).id == model
 
 
@@ -144,7 +143,7 @@ def test_a_stream_cut_by_the_upstream_is_not_a_success(stack: Stack, client: ope
         stream=True,
         extra_headers={"X-Request-Id": "cut-by-upstream"},
     )
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(openai.APIConnectionError):
         list(stream)
     event = until(
         lambda: [e for e in stack.usage_events() if e["requestId"] == "cut-by-upstream"],
