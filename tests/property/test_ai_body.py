@@ -205,16 +205,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(constant)
 
 
-PLAN = LUA.execute(
-    b"""return {
-        model = '"upstream/model"',
-        parameters = {
-            { name = "temperature", value = "0.5", member = ',"temperature":0.5',
-              enforced = true, folded = "temperature" },
+PLAN = BODY.new_plan(
+    b'"upstream/model"',
+    LUA.execute(
+        b"""return {
+            { name = "temperature", value = "0.5", member = ',"temperature":0.5', enforced = true },
             { name = "seed", value = "7", member = ',"seed":7' },
             { name = "stop", value = "[]", member = ',"stop":[]' },
-        },
-    }"""
+        }"""
+    ),
 )
 
 
@@ -340,5 +339,5 @@ def test_the_limits_themselves_pass() -> None:
 def test_what_is_not_spliced_arrives_byte_for_byte() -> None:
     body = '{ "model":"m", "stop":[], "u":"a\\/b/ü", "id": 1234567890123456789, "x":{} }'
     assert scan(body.encode())
-    spliced = BODY.splice(LUA.execute(b"return { model = '\"n\"' }"), False)
+    spliced = BODY.splice(BODY.new_plan(b'"n"', LUA.table()), False)
     assert spliced.decode() == body.replace('"m"', '"n"', 1)

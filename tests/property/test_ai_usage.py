@@ -25,7 +25,7 @@ def chunks(chance: random.Random, data: bytes) -> list[bytes]:
     size = chance.choice((1, 2, 3, 7, 40, 1000))
     cut = []
     while data:
-        length = chance.randrange(1, size + 1)
+        length = chance.randrange(size + 1)  # an empty chunk now and then
         cut.append(data[:length])
         data = data[length:]
     return cut

@@ -9,24 +9,30 @@ local buffer = require "string.buffer"
 local members = require "yumen.ai.members"
 
 local C = ffi.C
+local cast = ffi.cast
 local byte, gsub, lower, sub = string.byte, string.gsub, string.lower, string.sub
+local pairs = pairs
 local OBJECT, STRING, INTEGER = members.OBJECT, members.STRING, members.INTEGER
 local TRUE, FALSE, NULL = members.TRUE, members.FALSE, members.NULL
 
 local _M = {}
 
--- Fields that decide what a call is and costs, with the kinds of value each may have.
+-- Fields that decide what a call is and costs: the kinds of value each may have, and where the last
+-- scan found it (0 is nowhere).
+local model = { at = 0, [STRING] = true, says = "a string" }
+local stream = { at = 0, [TRUE] = true, [FALSE] = true, [NULL] = true, says = "true or false" }
+local stream_options = { at = 0, [OBJECT] = true, [NULL] = true, says = "an object" }
+local max_tokens = { at = 0, [INTEGER] = true, [NULL] = true, says = "an integer" }
+local max_completion_tokens = { at = 0, [INTEGER] = true, [NULL] = true, says = "an integer" }
+local n = { at = 0, [INTEGER] = true, [NULL] = true, says = "an integer" }
+local include_usage = { at = 0, [TRUE] = true, [FALSE] = true, [NULL] = true,
+                        says = "true or false" }
+
 local POLICED = {
-    model = { [STRING] = true, says = "a string" },
-    stream = { [TRUE] = true, [FALSE] = true, [NULL] = true, says = "true or false" },
-    stream_options = { [OBJECT] = true, [NULL] = true, says = "an object" },
-    max_tokens = { [INTEGER] = true, [NULL] = true, says = "an integer" },
-    max_completion_tokens = { [INTEGER] = true, [NULL] = true, says = "an integer" },
-    n = { [INTEGER] = true, [NULL] = true, says = "an integer" },
+    model = model, stream = stream, stream_options = stream_options, max_tokens = max_tokens,
+    max_completion_tokens = max_completion_tokens, n = n,
 }
-local POLICED_OPTIONS = {
-    include_usage = { [TRUE] = true, [FALSE] = true, [NULL] = true, says = "true or false" },
-}
+local POLICED_OPTIONS = { include_usage = include_usage }
 
 -- Characters that fold to ASCII letters in some parser that matches names without case.
 local FOLDS = {
@@ -41,8 +47,9 @@ local FOLDS = {
 -- One scan at a time is looked at: a request never yields between `scan` and `splice`.
 local view = members.new_view()
 local options = members.new_view()
-local request = { positions = {}, options_positions = {} }
+local request = {}
 local out = buffer.new()
+local splices = 0
 
 
 --- The name as a parser without case would compare it. Characters that a careless decoder drops
@@ -55,40 +62,35 @@ function _M.fold(name)
 end
 
 
-local function clear(positions)
-    for name in pairs(positions) do
-        positions[name] = nil
-    end
+local function twice(name)
+    return "The field '" .. name .. "' is given twice; send it once.", name
 end
 
 
---- Note where each field of *policed* stands, each at most once and written plainly.
+local function misspelt(name)
+    return "The field '" .. name .. "' must be written exactly so, in lower case.", name
+end
+
+
+--- Note where each field of *policed* stands: at most once, written plainly, with a right value.
 -- @return  nothing; or what is wrong, the field
-local function police(found, policed, positions)
-    clear(positions)
+local function police(found, policed)
     for index = 1, found.count do
         local name = found.names[index]
-        if not found.plain[index] and not policed[name] then
+        local field = policed[name]
+        if field then
+            if field.at > 0 then
+                return twice(name)
+            end
+            if not field[found.kinds[index]] then
+                return "The field '" .. name .. "' must be " .. field.says .. ".", name
+            end
+            field.at = index
+        elseif not found.plain[index] then
             local folded = _M.fold(name)
             if policed[folded] then
-                return "The field '" .. folded .. "' must be written exactly so, in lower case.",
-                    folded
+                return misspelt(folded)
             end
-        end
-        if policed[name] then
-            if positions[name] then
-                return "The field '" .. name .. "' is given twice; send it once.", name
-            end
-            positions[name] = index
-        end
-    end
-end
-
-
-local function check_kinds(found, policed, positions)
-    for name, index in pairs(positions) do
-        if not policed[name][found.kinds[index]] then
-            return "The field '" .. name .. "' must be " .. policed[name].says .. ".", name
         end
     end
 end
@@ -108,25 +110,30 @@ local function check_bytes(text)
 end
 
 
-local function read_options(text)
-    local index = request.positions.stream_options
-    request.options_from, request.include_usage = nil, nil
-    if not index or view.kinds[index] == NULL then
-        return
-    end
-    -- The outer scan has matched the brackets; names and commas inside are looked at here.
+--- The outer scan has matched the brackets of `stream_options`; here its names are looked at.
+local function read_options(text, index)
     local ok, problem = members.scan(options, text, view.from[index])
     if not ok then
         return "The field 'stream_options' is not valid JSON: " .. problem .. ".", "stream_options"
     end
-    request.options_from = options.open
     local field
-    problem, field = police(options, POLICED_OPTIONS, request.options_positions)
-    if not problem then
-        problem, field = check_kinds(options, POLICED_OPTIONS, request.options_positions)
-    end
-    request.include_usage = request.options_positions.include_usage
+    problem, field = police(options, POLICED_OPTIONS)
     return problem, problem and "stream_options." .. field
+end
+
+
+local function read_fields(text)
+    model.at, stream.at, stream_options.at = 0, 0, 0
+    max_tokens.at, max_completion_tokens.at, n.at, include_usage.at = 0, 0, 0, 0
+    local problem, field = police(view, POLICED)
+    local index = stream_options.at
+    if not problem and index > 0 and view.kinds[index] == OBJECT then
+        problem, field = read_options(text, index)
+    end
+    if not problem and model.at == 0 then
+        problem, field = "The field 'model' is missing; name the model to call.", "model"
+    end
+    return problem, field
 end
 
 
@@ -138,7 +145,7 @@ function _M.scan(text)
     if problem then
         return nil, problem
     end
-    local last
+    local last, field
     last, problem = members.scan(view, text)
     if not last then
         return nil, "The body is not valid JSON: it has " .. problem .. "."
@@ -146,26 +153,14 @@ function _M.scan(text)
     if last ~= #text then
         return nil, "The body must be one JSON object with nothing after it."
     end
-
-    local positions = request.positions
-    local field
-    problem, field = police(view, POLICED, positions)
-    if not problem then
-        problem, field = check_kinds(view, POLICED, positions)
-    end
-    if not problem then
-        problem, field = read_options(text)
-    end
+    problem, field = read_fields(text)
     if problem then
         return nil, problem, field
     end
-    if not positions.model then
-        return nil, "The field 'model' is missing; name the model to call.", "model"
-    end
-    local index = positions.model
+    local index = model.at
     request.text = text
     request.model = members.unescape(sub(text, view.from[index] + 2, view.to[index] - 1))
-    request.stream = positions.stream ~= nil and view.kinds[positions.stream] == TRUE
+    request.stream = stream.at > 0 and view.kinds[stream.at] == TRUE
     if not request.model then
         return nil, "The field 'model' holds an escape that JSON does not know.", "model"
     end
@@ -175,119 +170,115 @@ end
 
 --- Does the client itself ask for the usage chunk at the end of a stream?
 function _M.client_wants_usage()
-    local index = request.include_usage
-    return index ~= nil and options.kinds[index] == TRUE
+    return include_usage.at > 0 and options.kinds[include_usage.at] == TRUE
 end
 
 
--- What to write instead of a range of the body; kept sorted by where the range begins.
-local edits = { count = 0, from = {}, to = {}, text = {} }
-
-
-local function edit(from, to, text)
-    local at = edits.count
-    while at > 0 and edits.from[at] > from do
-        edits.from[at + 1], edits.to[at + 1], edits.text[at + 1] =
-            edits.from[at], edits.to[at], edits.text[at]
-        at = at - 1
-    end
-    edits.from[at + 1], edits.to[at + 1], edits.text[at + 1] = from, to, text
-    edits.count = edits.count + 1
-end
-
-
-local function edit_usage()
-    local index = request.include_usage
-    if index then
-        edit(options.from[index], options.to[index], "true")
-    elseif request.options_from then
-        local separator = options.count > 0 and "," or ""
-        edit(options.open + 1, options.open + 1, '"include_usage":true' .. separator)
-    elseif request.positions.stream_options then
-        index = request.positions.stream_options
-        edit(view.from[index], view.to[index], '{"include_usage":true}')
-    else
-        edit(view.close, view.close, ',"stream_options":{"include_usage":true}')
-    end
-end
-
-
---- Where the client wrote the parameter *name*.
--- @return  index, 0 for nowhere; or nil, what is wrong
-local function find_parameter(name, folded)
-    local found = 0
-    for index = 1, view.count do
-        local plain = view.plain[index]
-        if view.names[index] == name then
-            if found > 0 then
-                return nil, "The field '" .. name .. "' is given twice; send it once."
-            end
-            found = index
-        elseif folded and not plain and _M.fold(view.names[index]) == folded then
-            return nil, "The field '" .. name .. "' must be written as '" .. name .. "'."
-        end
-    end
-    return found
-end
-
-
-local function has(name)
-    for index = 1, view.count do
-        if view.names[index] == name then
-            return true
-        end
-    end
-    return false
-end
-
-
-local function edit_parameters(plan)
-    for _, parameter in ipairs(plan.parameters) do
+--- What is spliced into every call of a model.
+-- @param raw_model   raw JSON of the name that goes upstream
+-- @param parameters  list of {name, value (raw JSON), member (`,"name":value`), enforced}
+function _M.new_plan(raw_model, parameters)
+    local plan = { model = raw_model, parameters = parameters, count = #parameters, by_name = {},
+                   folded = {} }
+    for _, parameter in ipairs(parameters) do
+        parameter.seen = 0
+        plan.by_name[parameter.name] = parameter
         if parameter.enforced then
-            local index, problem = find_parameter(parameter.name, parameter.folded)
-            if not index then
-                return problem, parameter.name
-            end
-            if index > 0 then
-                edit(view.from[index], view.to[index], parameter.value)
-            else
-                edit(view.close, view.close, parameter.member)
-            end
-        elseif not has(parameter.name) then
-            edit(view.close, view.close, parameter.member)
+            plan.folded[_M.fold(parameter.name)] = parameter.name
         end
     end
+    return plan
+end
+
+
+--- Mark the plan's parameters that the client sent; the enforced ones must be clear.
+local function mark(plan)
+    for index = 1, view.count do
+        local name = view.names[index]
+        local parameter = plan.by_name[name]
+        if parameter then
+            if parameter.enforced and parameter.seen == splices then
+                return twice(name)
+            end
+            parameter.seen = splices
+        elseif not view.plain[index] then
+            local meant = plan.folded[_M.fold(name)]
+            if meant then
+                return misspelt(meant)
+            end
+        end
+    end
+end
+
+
+--- Write the body up to *from*, then a text instead of what stands up to *to*.
+local function replace(start, at, from, to, text)
+    out:putcdata(start + at, from - at)
+    out:put(text)
+    return to
+end
+
+
+local function ask_usage(start, at, index)
+    if view.kinds[index] == NULL then
+        return replace(start, at, view.from[index], view.to[index], '{"include_usage":true}')
+    end
+    if include_usage.at > 0 then
+        local inner = include_usage.at
+        return replace(start, at, options.from[inner], options.to[inner], "true")
+    end
+    local first = options.open + 1
+    local text = options.count > 0 and '"include_usage":true,' or '"include_usage":true'
+    return replace(start, at, first, first, text)
+end
+
+
+--- Write the fields that the client sent, those with a new value replaced.
+local function write_fields(plan, usage, start)
+    local at = 0
+    local options_at = usage and stream_options.at or 0
+    for index = 1, view.count do
+        if index == model.at then
+            at = replace(start, at, view.from[index], view.to[index], plan.model)
+        elseif index == options_at then
+            at = ask_usage(start, at, index)
+        elseif plan.count > 0 then
+            local parameter = plan.by_name[view.names[index]]
+            if parameter and parameter.enforced then
+                at = replace(start, at, view.from[index], view.to[index], parameter.value)
+            end
+        end
+    end
+    out:putcdata(start + at, view.close - at)
 end
 
 
 --- Splice a plan into the body that was scanned last.
--- @param plan    `model`: raw JSON of the upstream's name; `parameters`: list of {name, value (raw
---                JSON), member (`,"name":value`), enforced, folded}
--- @param usage   true: ask for the usage chunk
--- @return        the new body; or nil, what is wrong, the field
+-- @param plan   from `new_plan`
+-- @param usage  true: ask for the usage chunk
+-- @return       the new body; or nil, what is wrong, the field
 function _M.splice(plan, usage)
-    edits.count = 0
-    local index = request.positions.model
-    edit(view.from[index], view.to[index], plan.model)
-    if plan.parameters then
-        local problem, field = edit_parameters(plan)
+    splices = splices + 1
+    if plan.count > 0 then
+        local problem, field = mark(plan)
         if problem then
             return nil, problem, field
         end
     end
-    if usage then
-        edit_usage()
-    end
-
-    local text, at = request.text, 0
-    local start = ffi.cast("const char *", text)
+    local text = request.text
+    local start = cast("const char *", text)
     out:reset()
-    for number = 1, edits.count do
-        out:putcdata(start + at, edits.from[number] - at)
-        out:put(edits.text[number])
-        at = edits.to[number]
+    write_fields(plan, usage, start)
+    for index = 1, plan.count do
+        local parameter = plan.parameters[index]
+        if parameter.seen ~= splices then
+            out:put(parameter.member)
+        end
     end
-    out:putcdata(start + at, #text - at)
+    if usage and stream_options.at == 0 then
+        out:put(',"stream_options":{"include_usage":true}')
+    end
+    out:putcdata(start + view.close, #text - view.close)
     request.text = nil
     return out:get()
 end

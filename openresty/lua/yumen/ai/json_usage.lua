@@ -8,10 +8,10 @@ local members = require "yumen.ai.members"
 
 local C = ffi.C
 local cast = ffi.cast
-local sub = string.sub
-local tonumber = tonumber
-local band = require("bit").band
 local concat = table.concat
+local find, sub = string.find, string.sub
+local is_escaped = members.is_escaped
+local tonumber = tonumber
 
 local QUOTE, BACKSLASH, COMMA, COLON = 34, 92, 44, 58
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
@@ -31,6 +31,7 @@ function _M.new()
     return {
         depth = 0,
         whole = false,
+        broken = false,           -- no object, or something follows it
         in_string = false,
         escaped = false,          -- the next byte of the string stands behind a backslash
         at_key = false,           -- the next string at the top level is a key
@@ -52,112 +53,101 @@ end
 
 
 local function begin_usage(self)
-    self.matched = false
     self.kept, self.kept_bytes = {}, 0
 end
 
 
-local function end_usage(self)
+local function end_usage(self, text)
+    keep(self, text)
     self.usage = self.kept_bytes <= MAX_USAGE_BYTES and concat(self.kept) or nil
     self.kept = nil
 end
 
 
-local function end_key(self, text)
-    local key = (self.key or "") .. text
+--- Keep the beginning of a key that the chunk cuts.
+local function begin_key(self, text)
+    local key = self.key or ""
+    self.key = #key < MAX_KEY_BYTES and key .. text or key
+end
+
+
+--- Whether the key whose last part is *text* is "usage".
+local function is_usage(self, text)
+    local key = self.key
+    if not key then
+        return text == "usage" or find(text, "\\", 1, true) and members.unescape(text) == "usage"
+    end
     self.key = nil
-    self.at_key = false
-    self.matched = members.unescape(key) == "usage"
-end
-
-
---- Follow a string from *at*.
--- @return  offset after its closing quote, or *length* when it goes on in the next chunk
-local function follow_string(self, text, p, at, length)
-    local from = at
-    if self.escaped then
-        self.escaped = false
-        at = at + 1
-    end
-    local quote
-    local search = at
-    while search < length do
-        local found = cast(bytes, C.memchr(p + search, QUOTE, length - search))
-        if found == nil then
-            break
-        end
-        quote = tonumber(found - p)
-        local before = quote - 1
-        while before >= at and p[before] == BACKSLASH do
-            before = before - 1
-        end
-        if band(quote - before, 1) == 1 then
-            self.in_string = false
-            if self.at_key then
-                end_key(self, sub(text, from + 1, quote))
-            end
-            return quote + 1
-        end
-        search = quote + 1
-    end
-    local before = length - 1
-    while before >= at and p[before] == BACKSLASH do
-        before = before - 1
-    end
-    self.escaped = band(length - 1 - before, 1) == 1
-    if self.at_key and #(self.key or "") < MAX_KEY_BYTES then
-        self.key = (self.key or "") .. sub(text, from + 1)
-    end
-    return length
-end
-
-
-local function open(self, byte)
-    self.depth = self.depth + 1
-    if self.depth == 1 then
-        self.at_key = byte == OPEN_BRACE
-        return self.at_key
-    end
-    return true
+    return members.unescape(key .. text) == "usage"
 end
 
 
 --- Look at the next chunk of the answer.
 function _M.feed(self, text)
     local p, length = cast(bytes, text), #text
+    if length == 0 then
+        return
+    end
     local at, keep_from = 0, 0
-    while at < length and not self.whole and not self.broken do
-        if self.in_string then
-            at = follow_string(self, text, p, at, length)
+    local depth, in_string = self.depth, self.in_string
+    local from, first = 0, 0         -- of the string that `at` is in, and of what may be an escape
+    if self.escaped then
+        at, first = 1, 1
+        self.escaped = false
+    end
+    while at < length do
+        if in_string then
+            local found = cast(bytes, C.memchr(p + at, QUOTE, length - at))
+            if found == nil then
+                break
+            end
+            local quote = tonumber(found - p)
+            at = quote + 1
+            if quote == first or p[quote - 1] ~= BACKSLASH or not is_escaped(p, first, quote) then
+                in_string = false
+                if self.at_key then
+                    self.at_key = false
+                    self.matched = is_usage(self, sub(text, from + 1, quote))
+                end
+            end
         else
-            local structure = self.depth == 1 and TOP or DEEP
-            at = at + tonumber(C.strcspn(cast("const char *", p) + at, structure))
+            local set = depth == 1 and TOP or DEEP
+            at = at + tonumber(C.strcspn(cast("const char *", p) + at, set))
             if at >= length then
                 break
             end
             local byte = p[at]
+            at = at + 1
             if byte == QUOTE then
-                self.in_string = true
+                in_string, from, first = true, at, at
             elseif byte == OPEN_BRACE or byte == OPEN_BRACKET then
-                if self.depth == 1 and self.matched and byte == OPEN_BRACE then
+                depth = depth + 1
+                if depth == 1 then
+                    self.broken = self.whole or byte ~= OPEN_BRACE
+                    self.at_key = true
+                elseif depth == 2 and self.matched and byte == OPEN_BRACE then
                     begin_usage(self)
-                    keep_from = at
+                    keep_from = at - 1
                 end
-                self.broken = not open(self, byte)
             elseif byte == CLOSE_BRACE or byte == CLOSE_BRACKET then
-                self.depth = self.depth - 1
-                if self.depth == 1 and self.kept then
-                    keep(self, sub(text, keep_from + 1, at + 1))
-                    end_usage(self)
+                depth = depth - 1
+                if depth == 1 and self.kept then
+                    end_usage(self, sub(text, keep_from + 1, at))
+                elseif depth == 0 then
+                    self.whole = not self.broken
                 end
-                self.whole = self.depth == 0
-                self.broken = self.depth < 0
             elseif byte == COMMA then
                 self.at_key, self.matched = true, false
             elseif byte == COLON then
                 self.at_key = false
             end
-            at = at + 1
+        end
+    end
+    self.depth, self.in_string = depth, in_string
+    if in_string then
+        self.escaped = length > first and is_escaped(p, first, length)
+        if self.at_key then
+            begin_key(self, sub(text, from + 1))
         end
     end
     if self.kept then

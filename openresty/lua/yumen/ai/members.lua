@@ -11,7 +11,7 @@ local cast = ffi.cast
 local ffi_string = ffi.string
 local tonumber = tonumber
 local char = string.char
-local gsub = string.gsub
+local find, gsub = string.find, string.gsub
 local rshift, band, bor = bit.rshift, bit.band, bit.bor
 
 
@@ -80,6 +80,18 @@ local function skip_space(p, at)
 end
 
 
+--- Whether an odd number of backslashes stands before *at*, none of them before *first*.
+local function is_escaped(p, first, at)
+    local before = at - 1
+    while before >= first and p[before] == BACKSLASH do
+        before = before - 1
+    end
+    return band(at - before, 1) == 0
+end
+
+_M.is_escaped = is_escaped
+
+
 --- @return  offset of the quote that ends the string whose first byte is at *at*, nil: none
 local function string_end(p, at, length)
     local from = at
@@ -89,11 +101,7 @@ local function string_end(p, at, length)
             return nil
         end
         local quote = tonumber(found - p)
-        local before = quote - 1
-        while before >= at and p[before] == BACKSLASH do
-            before = before - 1
-        end
-        if band(quote - before, 1) == 1 then               -- an even number of backslashes
+        if quote == at or p[quote - 1] ~= BACKSLASH or not is_escaped(p, at, quote) then
             return quote
         end
         from = quote + 1
@@ -224,36 +232,45 @@ local function utf8(code)
 end
 
 
+local unescaped                                            -- nil once an escape was wrong
+
+
+local function unescape_one(kind, rest)
+    if kind ~= "u" then
+        unescaped = unescaped and ESCAPES[kind] ~= nil
+        return (ESCAPES[kind] or "") .. rest
+    end
+    local code = #rest == 4 and rest:find("^%x%x%x%x$") and tonumber(rest, 16)
+    if not code or code == 0 then
+        unescaped = false
+        return ""
+    end
+    return utf8(code)
+end
+
+
+local function join_surrogates(a, b, c, d)
+    local high = band(a:byte(), 0x0F) * 64 + band(b:byte(), 0x3F)
+    local low = band(c:byte(), 0x0F) * 64 + band(d:byte(), 0x3F)
+    return utf8(0x10000 + band(high, 0x3FF) * 1024 + band(low, 0x3FF))
+end
+
+
 --- Decode the inside of a JSON string.
 -- @return  the text; or nil when it holds an escape that JSON does not know, or a NUL
 function _M.unescape(raw)
-    if not raw:find("\\", 1, true) then
+    if not find(raw, "\\", 1, true) then
         return raw
     end
-    local sound = true
+    unescaped = true
     -- What follows an escape comes along, up to the next one: it may be its four digits.
-    local text = gsub(raw, "\\(.)([^\\]?[^\\]?[^\\]?[^\\]?)", function(kind, rest)
-        if kind ~= "u" then
-            sound = sound and ESCAPES[kind] ~= nil
-            return (ESCAPES[kind] or "") .. rest
-        end
-        local code = #rest == 4 and rest:find("^%x%x%x%x$") and tonumber(rest, 16)
-        if not code or code == 0 then
-            sound = false
-            return ""
-        end
-        return utf8(code)
-    end)
-    if not sound then
+    local text = gsub(raw, "\\(.)([^\\]?[^\\]?[^\\]?[^\\]?)", unescape_one)
+    if not unescaped then
         return nil
     end
     -- Surrogates were written as three bytes each: join the pairs.
     return (gsub(text, "\237([\160-\175])([\128-\191])\237([\176-\191])([\128-\191])",
-        function(a, b, c, d)
-            local high = band(a:byte(), 0x0F) * 64 + band(b:byte(), 0x3F)
-            local low = band(c:byte(), 0x0F) * 64 + band(d:byte(), 0x3F)
-            return utf8(0x10000 + band(high, 0x3FF) * 1024 + band(low, 0x3FF))
-        end))
+                 join_surrogates))
 end
 
 

@@ -60,12 +60,11 @@ local function parameters(document, entry)
                 value = value,
                 member = "," .. quote(name) .. ":" .. value,
                 enforced = enforced[name],
-                folded = body.fold(name),
             }
         end
     end
     sort(list, function(a, b) return a.name < b.name end)
-    return #list > 0 and list or nil, values.model or quote(document.name)
+    return body.new_plan(values.model or quote(document.name), list)
 end
 
 
@@ -84,11 +83,9 @@ local function make(document, entry)
         core.log.error("the sealed key of model ", document.id, " does not open on this node")
         return nil
     end
-    local list, model = parameters(document, entry)
     return {
         document = document,
-        model = model,
-        parameters = list,
+        splice = parameters(document, entry),
         authorization = opened,
         cost_multiplier = entry.costMultiplier,
         target = upstream.target(document.endpoint),

@@ -56,7 +56,7 @@ local function forward(ctx, plan, stream)
     local endpoint = ctx.route.endpoint
     local wants_usage = stream and endpoint ~= "/v1/embeddings"
     ctx.strip_usage = wants_usage and not body.client_wants_usage()
-    local spliced, detail, param = body.splice(plan, ctx.strip_usage)
+    local spliced, detail, param = body.splice(plan.splice, ctx.strip_usage)
     if not spliced then
         return invalid(ctx, detail, param)
     end
