@@ -1,5 +1,6 @@
 """Tables of the room identity."""
 
+import dataclasses
 import datetime
 import enum
 import uuid
@@ -97,3 +98,11 @@ class APIKey(TenantScoped, Base):
     def prefix(self) -> str:
         """How the key's text begins; it can be shown."""
         return KEY_PREFIX + self.public_id
+
+
+@dataclasses.dataclass(frozen=True)
+class NewAPIKey:
+    """A key that was just made, with its text, which is known only now."""
+
+    row: APIKey
+    text: str = dataclasses.field(repr=False)

@@ -7,9 +7,10 @@ from marshmallow import fields, validate
 from control_plane.core.api import PageQuerySchema, Schema
 from control_plane.core.auth import Role
 from control_plane.identity import permissions
-from control_plane.identity.models import UserStatus
-from control_plane.identity.service.api_keys import NewAPIKey
-from control_plane.identity.service.passwords import MAXIMUM_LENGTH, MINIMUM_LENGTH
+from control_plane.identity.models import NewAPIKey, UserStatus
+
+MINIMUM_LENGTH = 10
+MAXIMUM_LENGTH = 200
 
 
 def _password(*, required: bool = False) -> fields.String:

@@ -7,7 +7,7 @@ import click
 
 from control_plane.core.commands import config_file, on_installation
 from control_plane.core.settings import Settings, SettingsError, load_settings
-from control_plane.demo.tenant import DemoError
+from control_plane.demo import DemoError
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.life import Options
 from control_plane.launcher.up import up as run

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from control_plane.core.clock import monotonic
 from control_plane.core.settings import Settings
-from control_plane.demo.record import load_record, save_record
+from control_plane.demo import load_record, save_record
 from control_plane.launcher import terminal
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.plan import plan

@@ -5,8 +5,7 @@ from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
 from control_plane.core.migrations import upgrade
 from control_plane.core.settings import Settings
-from control_plane.demo.record import DemoRecord
-from control_plane.demo.tenant import AdminClient, SignInError, make_demo
+from control_plane.demo import AdminClient, DemoRecord, SignInError, make_demo
 from control_plane.gateway import RenderError, render
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.readiness import admin_url

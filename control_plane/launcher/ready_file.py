@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from control_plane.core.settings import Settings
-from control_plane.demo.record import DemoRecord, write_private
+from control_plane.demo import DemoRecord, write_private
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.privileges import as_starter
 from control_plane.launcher.readiness import admin_url, gateway_url

@@ -1,6 +1,7 @@
 """Tables of usage: the events, and what the consumer must remember until it can make one."""
 
 import datetime
+import enum
 import uuid
 from decimal import Decimal
 
@@ -12,6 +13,15 @@ from control_plane.core.tenancy import TenantScoped
 from control_plane.core.types import Json
 
 WRITER_LENGTH = 80
+
+
+class Grouping(enum.StrEnum):
+    """What usage can be summed up by."""
+
+    DAY = "day"
+    MODEL = "model"
+    ENDPOINT = "endpoint"
+    KEY = "key"
 
 
 class UsageEvent(TenantScoped, Base):

@@ -7,7 +7,7 @@ from marshmallow import ValidationError, fields, validate
 
 from control_plane.contract.journal import Outcome, UsageSource
 from control_plane.core.api import QuerySchema, Schema
-from control_plane.usage.service import Grouping
+from control_plane.usage.models import Grouping
 
 _MAX_EVENTS = 1000
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import enum
 import uuid
 import zoneinfo
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,7 @@ from control_plane.core import clock, plugins
 from control_plane.core.errors import Invalid
 from control_plane.core.pagination import decode_cursor, encode_cursor
 from control_plane.core.types import plain
-from control_plane.usage.models import UsageEvent
+from control_plane.usage.models import Grouping, UsageEvent
 
 ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
 """Whose midnight divides days."""
@@ -29,15 +28,6 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
 _EXACT = Context(prec=80)
 _NO_MODEL = uuid.UUID(int=0)
-
-
-class Grouping(enum.StrEnum):
-    """What usage can be summed up by."""
-
-    DAY = "day"
-    MODEL = "model"
-    ENDPOINT = "endpoint"
-    KEY = "key"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,9 @@ from flask.views import MethodView
 from control_plane.core.api import Blueprint, PageQuerySchema, session
 from control_plane.core.pagination import Page
 from control_plane.identity import permissions
-from control_plane.identity.models import APIKey
+from control_plane.identity.models import APIKey, NewAPIKey
 from control_plane.identity.schemas import APIKeyCreateSchema, APIKeySchema, NewAPIKeySchema
 from control_plane.identity.service import api_keys
-from control_plane.identity.service.api_keys import NewAPIKey
 
 blueprint = Blueprint(
     "api-keys",

@@ -1,6 +1,5 @@
 """The verbs of API keys, and the text of a key: `ym_live_<id>_<secret><crc>`."""
 
-import dataclasses
 import datetime
 import secrets
 import string
@@ -19,20 +18,12 @@ from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
 from control_plane.identity.events import APIKeyCreated, APIKeyRevoked
-from control_plane.identity.models import KEY_PREFIX, APIKey
+from control_plane.identity.models import KEY_PREFIX, APIKey, NewAPIKey
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PUBLIC_ID_LENGTH = 12
 SECRET_LENGTH = 43
 CHECKSUM_LENGTH = 6
-
-
-@dataclasses.dataclass(frozen=True)
-class NewAPIKey:
-    """A key that was just made, with its text, which is known only now."""
-
-    row: APIKey
-    text: str = dataclasses.field(repr=False)
 
 
 def checksum(text: str) -> str:

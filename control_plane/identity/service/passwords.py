@@ -10,9 +10,6 @@ import argon2
 
 from control_plane.core.errors import ApiError
 
-MINIMUM_LENGTH = 10
-MAXIMUM_LENGTH = 200
-
 _AT_ONCE = 2
 _WAIT_SECONDS = 5.0
 
