@@ -1,0 +1,127 @@
+"""Reads a case's `state.yaml` into the database: names there become ids, keys and rows here.
+
+Everything is a pure function of the names, so that a case's documents are the same each time.
+"""
+
+import datetime
+import hashlib
+import uuid
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from sqlalchemy.orm import Session
+
+from control_plane.ai_models.models import AIModel, TenantModelConfig
+from control_plane.core.crypto import row_aad
+from control_plane.core.database import keyring
+from control_plane.domains.models import Domain
+from control_plane.identity.models import APIKey
+from control_plane.tenants.models import Tenant, TenantStatus
+from tests.gateway import BASE62, check_of
+
+CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
+UPSTREAM_PORT = 9009
+"""Stands in state and documents where the test's upstream gets its real port."""
+
+SECRETS = {
+    f"YUMEN_SECURITY_{name.upper()}_KEY_FILE": str(Path(__file__).parent / "secrets" / name)
+    for name in ("master", "pepper", "seal")
+}
+"""Fixed secrets of no value to anyone: with them digests and seals are the same each time."""
+
+
+def identifier(kind: str, name: str) -> uuid.UUID:
+    """Return the id of what a case calls *name*."""
+    return uuid.uuid5(uuid.NAMESPACE_OID, f"{kind}/{name}")
+
+
+def key_text(name: str, secret_of: str = "") -> str:
+    """Return the text of the API key that a case calls *name*, or that id with another's secret."""
+    text = f"ym_live_{_letters(name)[:12]}_{_letters(secret_of or name)[12:55]}"
+    return text + check_of(text)
+
+
+def _letters(name: str) -> str:
+    return "".join(BASE62[byte % 62] for byte in hashlib.sha512(name.encode()).digest())
+
+
+def load(session: Session, case: Path) -> None:
+    """Write the rows of a case."""
+    state = yaml.safe_load((case / "state.yaml").read_text())
+    for name, model in state.get("models", {}).items():
+        _add_model(session, name, model)
+    session.flush()
+    for name, tenant in state["tenants"].items():
+        session.add(
+            Tenant(
+                id=identifier("tenant", name),
+                name=name,
+                status=TenantStatus(tenant.get("status", "active")),
+            )
+        )
+        session.flush()
+        _add_to_tenant(session, identifier("tenant", name), tenant)
+    session.flush()
+
+
+def _add_model(session: Session, name: str, model: Mapping[str, Any]) -> None:
+    model_id = identifier("model", name)
+    secret = model.get("apiKey")
+    aad = row_aad("ai_models", "api_key", model_id)
+    session.add(
+        AIModel(
+            id=model_id,
+            name=name,
+            provider="openai",
+            endpoint=f"http://127.0.0.1:{UPSTREAM_PORT}/v1",
+            api_key=keyring(session).encrypt(secret, aad) if secret else None,
+            parameters=model.get("parameters", {}),
+            enforced_parameters=model.get("enforcedParameters", []),
+            cost_per_call=Decimal(model.get("costPerCall", "0.01")),
+            is_active=model.get("isActive", True),
+        )
+    )
+
+
+def _add_to_tenant(session: Session, tenant_id: uuid.UUID, tenant: Mapping[str, Any]) -> None:
+    for name, state in tenant.get("domains", {}).items():
+        session.add(
+            Domain(
+                id=identifier("domain", name),
+                tenant_id=tenant_id,
+                domain_name=name,
+                is_verified=state == "verified",
+                verification_token="token",
+            )
+        )
+    for name, key in tenant.get("keys", {}).items():
+        text = key_text(name)
+        session.add(
+            APIKey(
+                id=identifier("key", name),
+                tenant_id=tenant_id,
+                name=name,
+                public_id=text.split("_")[2],
+                digest=keyring(session).digest_key(text),
+                expires_at=_moment(key.get("expiresAt")),
+                revoked_at=_moment("2020-01-01T00:00:00Z") if key.get("revoked") else None,
+            )
+        )
+    for name, config in tenant.get("models", {}).items():
+        session.add(
+            TenantModelConfig(
+                id=identifier("config", f"{tenant_id}/{name}"),
+                tenant_id=tenant_id,
+                model_id=identifier("model", name),
+                max_calls_per_day=config.get("maxCallsPerDay"),
+                custom_parameters=config.get("customParameters", {}),
+                cost_multiplier=Decimal(config.get("costMultiplier", "1")),
+            )
+        )
+
+
+def _moment(text: str | None) -> datetime.datetime | None:
+    return datetime.datetime.fromisoformat(text) if text else None
