@@ -10,6 +10,8 @@ from control_plane.core import plugins
 COMMANDS = {
     "db": "control_plane.core.migrations:db",
     "demo-upstream": "control_plane.demo.commands:demo_upstream",
+    "exec": "control_plane.launcher.alone:exec_command",
+    "init": "control_plane.launcher.alone:init_command",
     "up": "control_plane.launcher.commands:up",
     "render": "control_plane.gateway.command:render_command",
     "shipper": "control_plane.shipper.command:shipper_command",

@@ -1,7 +1,7 @@
 """Which programs an installation consists of, in the order in which they start."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,19 +18,27 @@ READY_FILE_NAMES: Final = {
     "worker": "worker",
     "shipper": "shipper",
 }
+YUMEN_COMMANDS: Final = ("worker", "shipper")
 _STOP_MARGIN_SECONDS: Final = 5
 
 
 def plan(settings: Settings, config: Path | None, demo_port: int | None) -> list[Program]:
     """Return the programs; whoever is needed to finish a request's work stands before nginx."""
-    programs = [_control_plane(settings)]
+    names = ["control-plane", "worker", "shipper"]
     if settings.redis.url is None:
-        programs.insert(0, _redis(settings.state))
-    where = ["--state", str(settings.state), *(["--config", str(config)] if config else [])]
-    programs += [Program(name, yumen(name, *where)) for name in ("worker", "shipper")]
+        names.insert(0, "redis")
+    programs = [program(name, settings, config) for name in names]
     if demo_port is not None:
         programs.append(Program("demo-upstream", yumen("demo-upstream", "--port", str(demo_port))))
-    return [*programs, _nginx(settings)]
+    return [*programs, program("nginx", settings, config)]
+
+
+def program(name: str, settings: Settings, config: Path | None) -> Program:
+    """Return one program; what only the others need does not have to be there."""
+    if name in YUMEN_COMMANDS:
+        where = ["--state", str(settings.state), *(["--config", str(config)] if config else [])]
+        return Program(name, yumen(name, *where))
+    return SERVERS[name](settings)
 
 
 def yumen(*arguments: str) -> Sequence[str]:
@@ -38,9 +46,9 @@ def yumen(*arguments: str) -> Sequence[str]:
     return [sys.executable, "-m", "control_plane.cli", *arguments]
 
 
-def _redis(state: Path) -> Program:
+def _redis(settings: Settings) -> Program:
     server = find_redis() or "redis-server"
-    return Program("redis", [server, str(write_redis_config(state))])
+    return Program("redis", [server, str(write_redis_config(settings.state))])
 
 
 def _control_plane(settings: Settings) -> Program:
@@ -65,3 +73,11 @@ def _nginx(settings: Settings) -> Program:
     command = [nginx_binary(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
     drain = settings.gateway.drain_seconds + _STOP_MARGIN_SECONDS
     return Program("nginx", command, stop_signal="QUIT", stop_seconds=drain)
+
+
+SERVERS: Final[Mapping[str, Callable[[Settings], Program]]] = {
+    "redis": _redis,
+    "control-plane": _control_plane,
+    "nginx": _nginx,
+}
+"""The programs that are not commands of our own."""

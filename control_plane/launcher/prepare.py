@@ -13,19 +13,29 @@ from control_plane.launcher.readiness import admin_url
 
 def prepare(settings: Settings) -> str | None:
     """Make secrets, database, operator and gateway files; return the password of a new operator."""
+    password = prepare_control_plane(settings)
+    prepare_gateway(settings)
+    return password
+
+
+def prepare_control_plane(settings: Settings) -> str | None:
+    """Make secrets, database and operator; return the password of a new operator."""
     ensure_secrets(settings)
     database = Database(settings)
     try:
         upgrade(database)
         with database.transaction() as session:
-            password = identity.create_first_operator(session)
+            return identity.create_first_operator(session)
     finally:
         database.engine.dispose()
+
+
+def prepare_gateway(settings: Settings) -> None:
+    """Make the gateway's files."""
     try:
         render(settings)
     except RenderError as error:
         raise LaunchError(str(error)) from error
-    return password
 
 
 def prepare_demo(settings: Settings, record: DemoRecord, operator: str) -> str | None:
