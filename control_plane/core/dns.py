@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import dns.exception
 import dns.nameserver
@@ -24,20 +25,29 @@ class Resolver:
         """Return the IPv4 and IPv6 addresses of *name*, an empty list when it has none."""
         if name == "localhost" or name.endswith(".localhost"):
             return [_LOCALHOST]  # RFC 6761: never asked of a server
-        return [ip_address(text) for kind in ("A", "AAAA") for text in self._look_up(name, kind)]
+        found: list[Address] = []
+        for kind in ("A", "AAAA"):
+            try:
+                found += [ip_address(record.address) for record in self._look_up(name, kind)]
+            except dns.exception.Timeout:
+                break  # nobody answers: the second question would only wait as long again
+        return found
 
     def texts(self, name: str) -> list[str]:
         """Return the TXT records of *name*, the strings of each record joined."""
-        return self._look_up(name, "TXT")
-
-    def _look_up(self, name: str, kind: str) -> list[str]:
         try:
-            answer = self._resolver().resolve(name, kind, search=False)
+            records = self._look_up(name, "TXT")
+        except dns.exception.Timeout:
+            return []
+        return [b"".join(record.strings).decode("utf-8", "replace") for record in records]
+
+    def _look_up(self, name: str, kind: str) -> list[Any]:
+        try:
+            return list(self._resolver().resolve(name, kind, search=False))
+        except dns.exception.Timeout:
+            raise
         except (dns.exception.DNSException, OSError):
             return []
-        if kind == "TXT":
-            return [b"".join(record.strings).decode("utf-8", "replace") for record in answer]
-        return [record.address for record in answer]
 
     def _resolver(self) -> dns.resolver.Resolver:
         # Made for each look-up, so that a changed /etc/resolv.conf is followed.

@@ -1,6 +1,7 @@
 """Endpoints of AI models: what is read, and the many spellings that are refused."""
 
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
@@ -108,7 +109,7 @@ SPELLINGS = [
 class NoServers(Resolver):
     """A resolver that no server answers."""
 
-    def _look_up(self, name: str, kind: str) -> list[str]:
+    def _look_up(self, name: str, kind: str) -> list[Any]:
         return []
 
 
