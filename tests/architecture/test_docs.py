@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from control_plane.core import errors, problems
 from control_plane.core.root import project_root
 
 ROOT = project_root()
@@ -100,8 +101,6 @@ def _raised(call: ast.Call, name: str) -> Iterator[str]:
 
 def _http_codes() -> Iterator[str]:
     """Yield the codes of errors that Flask raises, and of those with a code by default."""
-    from control_plane.core import errors, problems
-
     yield from problems._CODES.values()
     yield errors.Forbidden("x").code
     yield errors.Invalid([]).code
