@@ -1,17 +1,19 @@
 """Decimals on the wire: strings both ways, so that no reader makes a float of money."""
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 from marshmallow import ValidationError, fields
 
 _DECIMAL = re.compile(r"[0-9]{1,20}(\.[0-9]{1,12})?", re.ASCII)
+_EXACT = Context(prec=100)
 
 
 def decimal_text(value: Decimal) -> str:
     """Return *value* as the contract writes decimals: no exponent, no needless zeros."""
-    return format(value.normalize(), "f")
+    # Python's default context would round to 28 digits.
+    return format(value.normalize(_EXACT), "f")
 
 
 class DecimalString(fields.Field[Decimal]):

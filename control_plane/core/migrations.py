@@ -1,10 +1,13 @@
 """Brings a database to the schema this code needs (Alembic, run in process without an ini file)."""
 
+from collections.abc import Iterable
+
 import click
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import to_tuple
 from sqlalchemy import Connection
 
 from control_plane.core.commands import on_installation
@@ -28,8 +31,19 @@ def missing(database: Database) -> set[str]:
     """Return the migrations that *database* still needs."""
     with database.engine.connect() as connection:
         scripts = ScriptDirectory.from_config(config(connection))
-        applied = MigrationContext.configure(connection).get_current_heads()
-        return set(scripts.get_heads()) - set(applied)
+        heads = MigrationContext.configure(connection).get_current_heads()
+    return {script.revision for script in scripts.walk_revisions()} - _applied(scripts, heads)
+
+
+def _applied(scripts: ScriptDirectory, heads: Iterable[str]) -> set[str]:
+    """Return *heads* and all that came before them: the database names only the newest ones."""
+    applied: set[str] = set()
+    waiting = list(heads)
+    while waiting:
+        script = scripts.get_revision(waiting.pop())
+        applied.add(script.revision)
+        waiting += [*to_tuple(script.down_revision, ()), *to_tuple(script.dependencies, ())]
+    return applied
 
 
 def config(connection: Connection) -> Config:

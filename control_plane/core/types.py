@@ -11,6 +11,7 @@ from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from control_plane.core.crypto import CIPHERTEXT_PREFIX
+from control_plane.core.decimals import decimal_text
 
 DECIMAL_DIGITS = 38
 DECIMAL_PLACES = 12
@@ -23,7 +24,7 @@ __all__ = ["Decimal12", "EncryptedText", "Json", "UtcDateTime", "Uuid", "decimal
 
 def plain(value: Decimal) -> Decimal:
     """Return *value* without trailing zeros and without an exponent: 1.50 as 1.5, 1E+2 as 100."""
-    return Decimal(format(value.normalize(), "f"))
+    return Decimal(decimal_text(value))
 
 
 class UtcDateTime(TypeDecorator[datetime.datetime]):

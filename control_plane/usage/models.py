@@ -40,7 +40,7 @@ class UsageEvent(TenantScoped, Base):
     day: Mapped[datetime.date] = mapped_column(primary_key=True)
     writer: Mapped[str] = mapped_column(String(WRITER_LENGTH), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
-    tenant_id: Mapped[uuid.UUID]
+    tenant_id: Mapped[uuid.UUID] = mapped_column()
     started_us: Mapped[int] = mapped_column(BigInteger)
     duration_us: Mapped[int] = mapped_column(BigInteger)
     first_byte_us: Mapped[int] = mapped_column(BigInteger)
