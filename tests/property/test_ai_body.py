@@ -168,13 +168,17 @@ def acceptable(pairs: list[tuple[str, object]]) -> bool:
         if name not in POLICED:
             if folds(name) in POLICED:
                 return False
-        elif names.count(name) > 1 or not POLICED[name](value):
+        elif names.count(name) > 1 or not POLICED[name](value) or _holds_nul(value):
             return False
         elif name == "stream_options" and value:
             usage = [v for k, v in value.items() if folds(k) == "include_usage"]
             if len(usage) > 1 or not all(v is None or isinstance(v, bool) for v in usage):
                 return False
     return True
+
+
+def _holds_nul(value: object) -> bool:
+    return isinstance(value, str) and "\0" in value
 
 
 def scan(data: bytes) -> dict[str, object] | None:

@@ -15,6 +15,7 @@ from tests.property.lua_runtime import lua_module
 SEEDS = st.integers(min_value=0, max_value=2**48)
 _, JSON_USAGE = lua_module("yumen.ai.json_usage")
 _, SSE = lua_module("yumen.ai.sse")
+_, TOKENS = lua_module("yumen.ai.tokens")
 _, INFLATE = lua_module("yumen.ai.inflate")
 
 USAGE = {"prompt_tokens": 3, "details": {"x": [1, '}"']}, "completion_tokens": 4}
@@ -193,3 +194,29 @@ def test_a_compressed_answer_is_decoded_for_any_chunking(encoding: bytes, encode
 def test_an_unknown_encoding_or_unsound_data_is_told() -> None:
     assert INFLATE.new(b"br") is None
     assert INFLATE.feed(INFLATE.new(b"gzip"), b"not gzip at all") is None
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}, (3, 4, 0, 0)),
+        ({"prompt_tokens": 3, "total_tokens": 3}, (3, 0, 0, 0)),
+        (
+            {
+                "completion_tokens_details": {"reasoning_tokens": 2, "x": None},
+                "prompt_tokens_details": {"audio_tokens": 9, "cached_tokens": 1},
+                "completion_tokens": 4,
+                "prompt_tokens": 3,
+            },
+            (3, 4, 1, 2),
+        ),
+        ({"prompt_tokens": 3, "prompt_tokens_details": None}, (3, 0, 0, 0)),
+        ({"prompt_tokens": 4294967295, "completion_tokens": 4294967296}, (4294967295, 0, 0, 0)),
+        ({"prompt_tokens": -1, "completion_tokens": 1.5}, (0, 0, 0, 0)),
+        ({"prompt_tokens": "3"}, None),
+        ({"completion_tokens": 3}, None),
+        ({}, None),
+    ],
+)
+def test_token_counts_are_read(usage: Any, counts: tuple[int, ...] | None) -> None:
+    assert TOKENS.read(json.dumps(usage).encode()) == counts

@@ -40,8 +40,6 @@ local UPPER_E, LOWER_E, LOWER_T, LOWER_F, LOWER_N = 69, 101, 116, 102, 110
 local SPACE = " \t\r\n"
 local STRUCTURE = '"{}[]/\'#'
 local DIGITS = "0123456789"
--- A key of these bytes alone is what it looks like: no escape, no case, nothing to fold.
-local PLAIN_KEY = "abcdefghijklmnopqrstuvwxyz_0123456789"
 
 local WORDS = {
     [LOWER_T] = { text = "true", kind = _M.TRUE },
@@ -51,6 +49,22 @@ local WORDS = {
 
 local bytes = ffi.typeof("const uint8_t *")
 local brackets = ffi.new("uint8_t[?]", MAX_DEPTH + 1)
+
+-- What a byte outside of strings means. Strings are jumped over by memchr, and so is a long run of
+-- plain bytes; single steps are cheaper than a call for the few bytes between strings.
+local PLAIN, QUOTED, OPENING, CLOSING, REFUSED = 0, 1, 2, 3, 4
+local LONG_RUN = 24
+local class = ffi.new("uint8_t[256]")
+class[QUOTE] = QUOTED
+class[OPEN_BRACE], class[OPEN_BRACKET] = OPENING, OPENING
+class[CLOSE_BRACE], class[CLOSE_BRACKET] = CLOSING, CLOSING
+class[0], class[39], class[47], class[35] = REFUSED, REFUSED, REFUSED, REFUSED     -- NUL ' / #
+
+-- A key of these bytes alone is what it looks like: no escape, no case, nothing to fold.
+local plain_in_key = ffi.new("bool[256]")
+for letter in ("abcdefghijklmnopqrstuvwxyz_0123456789"):gmatch(".") do
+    plain_in_key[letter:byte()] = true
+end
 
 local ESCAPES = {
     ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
@@ -89,8 +103,6 @@ local function is_escaped(p, first, at)
     return band(at - before, 1) == 0
 end
 
-_M.is_escaped = is_escaped
-
 
 --- @return  offset of the quote that ends the string whose first byte is at *at*, nil: none
 local function string_end(p, at, length)
@@ -109,38 +121,45 @@ local function string_end(p, at, length)
 end
 
 
+_M.is_escaped, _M.string_end = is_escaped, string_end
+
+
 --- @return  offset after the container that opens at *at*; or nil, what is wrong
 local function container_end(p, at, length)
-    local text = cast("const char *", p)
     local depth = 1                                        -- the object around it
+    local run = 0
     repeat
         local byte = p[at]
-        if byte == QUOTE then
-            local quote = string_end(p, at + 1, length)
+        local kind = class[byte]
+        at = at + 1
+        if kind == PLAIN then
+            run = run + 1
+            if run > LONG_RUN then
+                run = 0
+                at = at + tonumber(C.strcspn(cast("const char *", p) + at, STRUCTURE))
+            end
+        elseif kind == QUOTED then
+            run = 0
+            local quote = string_end(p, at, length)
             if not quote then
                 return nil, "a string that does not end"
             end
             at = quote + 1
-        elseif byte == OPEN_BRACE or byte == OPEN_BRACKET then
+        elseif kind == OPENING then
             depth = depth + 1
             if depth > MAX_DEPTH then
                 return nil, "values nested more than 256 deep"
             end
             brackets[depth] = byte + 2                     -- "}" and "]" stand two after their pair
-            at = at + 1
-        elseif byte == CLOSE_BRACE or byte == CLOSE_BRACKET then
+        elseif kind == CLOSING then
             if brackets[depth] ~= byte then
                 return nil, "brackets that do not match"
             end
             depth = depth - 1
-            at = at + 1
-        elseif at >= length then
+        elseif at > length then
             return nil, "an end before its closing bracket"
         else
             return nil, "a comment or a single quote outside of strings"
-        end
-        if depth > 1 then
-            at = at + tonumber(C.strcspn(text + at, STRUCTURE))
         end
     until depth == 1
     return at
@@ -274,9 +293,19 @@ function _M.unescape(raw)
 end
 
 
+local function is_plain(p, from, to)
+    for at = from, to - 1 do
+        if not plain_in_key[p[at]] then
+            return false
+        end
+    end
+    return true
+end
+
+
 local function read_key(view, index, p, from, to)
     local raw = ffi_string(p + from, to - from)
-    local plain = tonumber(C.strspn(raw, PLAIN_KEY)) == to - from
+    local plain = is_plain(p, from, to)
     view.plain[index] = plain
     view.names[index] = plain and raw or _M.unescape(raw)
     return view.names[index] ~= nil

@@ -8,17 +8,15 @@ local journal = require "yumen.journal"
 local json_usage = require "yumen.ai.json_usage"
 local layout = require "contract.journal"
 local sse = require "yumen.ai.sse"
+local tokens = require "yumen.ai.tokens"
 
 local find = string.find
-local floor = math.floor
 local tonumber = tonumber
-local type = type
 local micros = core.clock.micros
 local response = core.response
 
 local COMPLETE, ABORTED, FAILED =
     layout.outcome_complete, layout.outcome_aborted, layout.outcome_failed
-local MAX_COUNT = 4294967295
 local EVENT_STREAM = "text/event-stream"
 
 local _M = {
@@ -53,27 +51,14 @@ local function decode(ctx, encoding)
 end
 
 
-local function count(value)
-    if type(value) == "number" and value >= 0 and value <= MAX_COUNT and floor(value) == value then
-        return value
-    end
-    return 0
-end
-
-
 --- The provider's own figures, out of its usage object.
 local function read_usage(ctx, text)
-    local usage = core.json.decode(text)
-    if type(usage) ~= "table" or type(usage.prompt_tokens) ~= "number" then
-        return
+    local tokens_in, tokens_out, cached, reasoning = tokens.read(text)
+    if tokens_in then
+        ctx.tokens_in, ctx.tokens_out = tokens_in, tokens_out
+        ctx.tokens_cached, ctx.tokens_reasoning = cached, reasoning
+        ctx.usage_source = layout.source_provider
     end
-    ctx.tokens_in = count(usage.prompt_tokens)
-    ctx.tokens_out = count(usage.completion_tokens)
-    local details = usage.prompt_tokens_details
-    ctx.tokens_cached = type(details) == "table" and count(details.cached_tokens) or 0
-    details = usage.completion_tokens_details
-    ctx.tokens_reasoning = type(details) == "table" and count(details.reasoning_tokens) or 0
-    ctx.usage_source = layout.source_provider
 end
 
 
