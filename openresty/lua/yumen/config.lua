@@ -3,15 +3,16 @@
 -- The master reads the last good state before it forks; `follower` keeps shared memory and this
 -- cache up to date. A decoded document is one table until it changes: what is computed from it may
 -- be kept on it and dies with it.
+local cache = require "yumen.core.cache"
 local follower = require "yumen.follower"
 local json = require "yumen.core.json"
 local last_good = require "yumen.last_good"
-local lrucache = require "resty.lrucache"
 local node = require "yumen.core.node"
 local documents = require "yumen.documents"
 local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
 
+-- Of each section, and ids that do not exist; twice as many may be held for a while.
 local CACHED_DOCUMENTS = 5000
 local CACHED_MISSES = 1000
 
@@ -72,10 +73,10 @@ end
 
 --- Forget all documents.
 function _M.flush()
-    for _, cache in pairs(caches) do
-        cache:flush_all()
+    for _, documents_of_section in pairs(caches) do
+        documents_of_section:flush()
     end
-    misses:flush_all()
+    misses:flush()
 end
 
 
@@ -90,9 +91,9 @@ end
 function _M.init()
     documents.load(node.contract)
     for section in pairs(documents.sections) do
-        caches[section] = lrucache.new(CACHED_DOCUMENTS)
+        caches[section] = cache.new(CACHED_DOCUMENTS)
     end
-    misses = lrucache.new(CACHED_MISSES)
+    misses = cache.new(CACHED_MISSES)
     last_good.read(node.last_good)
 end
 

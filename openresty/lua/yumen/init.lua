@@ -2,6 +2,7 @@
 local config = require "yumen.config"
 local context = require "yumen.core.ctx"
 local dialect = require "yumen.dialect"
+local ids = require "yumen.core.ids"
 local journal = require "yumen.journal"
 local node = require "yumen.core.node"
 local pipeline = require "yumen.pipeline"
@@ -23,6 +24,7 @@ end
 
 --- In each worker, once.
 function _M.init_worker()
+    ids.init_worker()
     journal.init_worker()
     config.init_worker()
     upstream.init_worker()
@@ -69,6 +71,9 @@ end
 
 function _M.access()
     local ctx = begin()
+    if request.path_carries_key(ctx) then
+        return response.fail(400)
+    end
     local status, code = admit(ctx)
     if status then
         return refuse(ctx, status, code)

@@ -18,6 +18,7 @@ local copy = ffi.copy
 local format = string.format
 local gsub = string.gsub
 local char = string.char
+local sub = string.sub
 local tonumber = tonumber
 
 ffi.cdef(layout.cdef)
@@ -30,8 +31,8 @@ local HEADER_BYTES = layout.header_bytes
 local RECORD_BYTES = layout.record_bytes
 local KIND_BEGIN, KIND_END = layout.kind_begin, layout.kind_end
 local FLAG_STREAM = layout.flag_stream
-local NIL_UUID = ("\0"):rep(16)
-local NO_STRINGS = 5      -- as many length bytes
+-- A record with its five texts, each with a length byte and at most 255 long, and its frame.
+local MOST_BYTES = FRAME_BYTES + RECORD_BYTES + 5 * 256 + 7
 
 local header_type = ffi.typeof("yumen_segment_header *")
 local record_type = ffi.typeof("yumen_record *")
@@ -133,56 +134,70 @@ local function uuid_bytes(text)
 end
 
 
---- The 16 bytes of a document's uuid, kept on the document.
-local function packed(document, uuid)
-    local bytes = document.uuid_bytes
-    if not bytes then
-        bytes = uuid_bytes(uuid)
-        document.uuid_bytes = bytes
-    end
-    return bytes
+--- A text with its length before it, as it stands behind the record.
+local function counted(text)
+    text = sub(text, 1, 255)
+    return char(#text) .. text
 end
 
 
---- Put a length byte and the text at a pointer. Returns the pointer behind it.
-local function put(at, text)
-    local length = #text
-    if length > 255 then
-        length = 255
-    end
-    at[0] = length
-    copy(at + 1, text, length)
-    return at + 1 + length
+-- What the records of many calls have in common is made once and kept on the document (or route)
+-- that it comes from: it dies with it.
+
+
+--- The bytes of tenant and key.
+local function make_identity(credential)
+    credential.journal_identity = uuid_bytes(credential.tenant) .. uuid_bytes(credential.key)
+    return credential.journal_identity
 end
 
 
-local function identify(record, at, ctx)
-    local model = ctx.model
-    copy(record.tenant, packed(ctx.tenant, ctx.tenant.id), 16)
-    copy(record.key, packed(ctx.credential, ctx.credential.key), 16)
-    copy(record.model, model and packed(model, model.id) or NIL_UUID, 16)
-    at = put(at, ctx.route.endpoint)
-    at = put(at, ctx.request_id)
-    at = put(at, model and model.costPerCall or "0")
-    at = put(at, ctx.cost_multiplier or "0")
-    return put(at, ctx.user_id or "")
+--- The bytes of the model, and the texts behind the request id by the cost multiplier.
+local function make_prices(model)
+    model.journal_uuid = uuid_bytes(model.id)
+    model.journal_prices = {}
+    return model.journal_prices
 end
 
 
---- Bytes that a call's records take at most, each with its frame and padding.
-local function frame_bytes(ctx)
-    local model = ctx.model
-    local bytes = FRAME_BYTES + RECORD_BYTES + NO_STRINGS + 7 + #ctx.route.endpoint
-        + #ctx.request_id + (model and #model.costPerCall or 1) + #(ctx.cost_multiplier or "0")
-        + #(ctx.user_id or "")
-    return bytes - band(bytes, 7)
+local function make_price(model, multiplier)
+    local prices = model.journal_prices
+    prices[multiplier] = counted(model.costPerCall) .. counted(multiplier) .. counted("")
+    return prices[multiplier]
 end
 
 
+local function make_endpoint(route)
+    route.journal_endpoint = counted(route.endpoint)
+    return route.journal_endpoint
+end
+
+
+--- Write what says whose call it is and at what price. Returns the length of the payload.
+local function identify(record, payload, ctx)
+    local credential, model, route, id = ctx.credential, ctx.model, ctx.route, ctx.request_id
+    local prices = model.journal_prices or make_prices(model)
+    local price = prices[ctx.cost_multiplier] or make_price(model, ctx.cost_multiplier)
+    local endpoint = route.journal_endpoint or make_endpoint(route)
+    -- tenant and key, which stand side by side
+    copy(record.tenant, credential.journal_identity or make_identity(credential), 32)
+    copy(record.model, model.journal_uuid, 16)
+    local length = RECORD_BYTES
+    copy(payload + length, endpoint, #endpoint)
+    length = length + #endpoint
+    payload[length] = #id
+    copy(payload + length + 1, id, #id)
+    length = length + 1 + #id
+    copy(payload + length, price, #price)
+    return length + #price
+end
+
+
+--- Write one record where the next frame goes. Returns the bytes that its frame takes.
 local function store(ctx, kind)
     local payload = base + offset + FRAME_BYTES
     local record = cast(record_type, payload)
-    local behind = identify(record, payload + RECORD_BYTES, ctx)
+    local length = identify(record, payload, ctx)
     record.seq = ctx.seq
     record.started_us = ctx.started_us
     record.kind = kind
@@ -199,34 +214,39 @@ local function store(ctx, kind)
         record.tokens_reasoning = ctx.tokens_reasoning or 0
         record.status = ctx.status or 0
         record.upstream_status = ctx.upstream_status or 0
-        record.outcome = ctx.outcome or layout.outcome_aborted
+        record.outcome = ctx.outcome
         record.usage_source = ctx.usage_source or layout.source_unknown
     end
-    local length = behind - payload
     word.part.length = length
     word.part.crc = crc32(payload, length)
     cast(word_type, base + offset)[0] = word.whole
-    length = tonumber(length) + FRAME_BYTES + 7
-    offset = offset + length - band(length, 7)
+    local bytes = band(length + FRAME_BYTES + 7, -8)
+    offset = offset + bytes
+    return bytes
+end
+
+
+--- Whether a B of the largest size and its E fit, and the E of every call that is open.
+local function has_room()
+    return base and offset + 2 * MOST_BYTES + reserved <= size
 end
 
 
 --- Record that a call begins; the upstream must not be reached without it.
 -- @return true; or nil, err
 function _M.begin(ctx)
-    local bytes = frame_bytes(ctx)
-    if not base or offset + bytes + bytes + reserved > size then
+    if not has_room() then
         local ok, err = advance()
         if not ok then
             return nil, err
         end
-        if offset + bytes + bytes + reserved > size then
+        if not has_room() then
             return nil, "more calls are open than a segment holds"
         end
     end
     seq = seq + 1
     ctx.seq = seq
-    store(ctx, KIND_BEGIN)
+    local bytes = store(ctx, KIND_BEGIN)
     reserved = reserved + bytes
     ctx.journal_bytes = bytes
     return true

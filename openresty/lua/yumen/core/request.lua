@@ -11,6 +11,7 @@ local get_body_file = ngx.req.get_body_file
 local set_body_data = ngx.req.set_body_data
 local var = ngx.var
 
+local KEY_PREFIX = "ym_live_"
 local ERROR_LOCATION = "/.yumen/error"
 
 local _M = {}
@@ -41,7 +42,19 @@ end
 
 --- Whether an API key stands in the URL, where logs and proxies would keep it.
 function _M.carries_key()
-    return find(var.request_uri or "", "ym_live_", 1, true) ~= nil
+    return find(var.request_uri or "", KEY_PREFIX, 1, true) ~= nil
+end
+
+
+--- The same of the path alone, which costs nothing.
+function _M.path_carries_key(ctx)
+    return find(ctx.path, KEY_PREFIX, 1, true) ~= nil
+end
+
+
+--- The id under which the request is logged and sent on.
+function _M.set_id(id)
+    var.yumen_request_id = id
 end
 
 

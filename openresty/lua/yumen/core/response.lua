@@ -79,7 +79,7 @@ function _M.plain(status, text)
 end
 
 
---- In balancer: end with this status; error_page gives it a body.
+--- End with this status; error_page gives it a body.
 function _M.fail(status)
     return exit(status)
 end

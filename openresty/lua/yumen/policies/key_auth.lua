@@ -1,7 +1,7 @@
 --- Lets a request pass with a key of its tenant: `Authorization: Bearer` or `x-api-key`.
 --
--- A key that was good once is found by its own text, without hashing. What is remembered dies with
--- the credential's document: `config.get` hands out a new table as soon as the document changed.
+-- A header that was good once is found by its own text, without looking into it. What is remembered
+-- dies with the credential's document: `config.get` hands out a new table as soon as it changed.
 local core = require "yumen.core"
 local config = require "yumen.config"
 
@@ -10,7 +10,7 @@ local seconds = core.clock.seconds
 local sub = string.sub
 
 local KEY = "^ym_live_(" .. ("%w"):rep(12) .. ")_" .. ("%w"):rep(49) .. "$"
-local KNOWN_KEYS = 5000
+local KNOWN_HEADERS = 5000
 
 local _M = {
     name = "key_auth",
@@ -18,17 +18,13 @@ local _M = {
     on_error = "closed",
 }
 
-local known = core.lru.new(KNOWN_KEYS)
+local known = core.cache.new(KNOWN_HEADERS)
 
 
---- The key in the request's headers, or nil.
-local function presented()
-    local authorization = core.request.get("http_authorization")
-    if authorization then
-        local _, last = find(authorization, "^[Bb][Ee][Aa][Rr][Ee][Rr] +")
-        return last and sub(authorization, last + 1) or ""
-    end
-    return core.request.get("http_x_api_key")
+--- The key in an Authorization header; "" for another scheme.
+local function bearer(authorization)
+    local _, last = find(authorization, "^[Bb][Ee][Aa][Rr][Ee][Rr] +")
+    return last and sub(authorization, last + 1) or ""
 end
 
 
@@ -45,26 +41,39 @@ local function identify(key)
 end
 
 
-local function credential_of(key)
-    local document = known:get(key)
+--- The credential of a header's text, which `read` turns into a key; or nil.
+local function credential_of(header, read)
+    local document = known:get(header)
     if document and config.get("credentials", document.id) == document then
         return document
     end
-    document = identify(key)
+    document = identify(read and read(header) or header)
     if document then
-        known:set(key, document)
+        known:set(header, document)
     end
     return document
 end
 
 
+local function presented()
+    local authorization = core.request.get("http_authorization")
+    if authorization then
+        return authorization, bearer
+    end
+    return core.request.get("http_x_api_key"), nil
+end
+
+
 --- One answer for every key that does not fit, so that nothing is learnt by trying.
 function _M.access(_, ctx)
-    local key = presented()
-    if not key or key == "" then
+    local header, read = presented()
+    if not header then
         return 401, "missing_api_key"
     end
-    local document = credential_of(key)
+    local document = credential_of(header, read)
+    if not document and (header == "" or (read and read(header) == "")) then
+        return 401, "missing_api_key"
+    end
     if not document or document.tenant ~= ctx.tenant.id
        or (document.expiresAt and document.expiresAt <= seconds()) then
         return 401, "invalid_api_key"

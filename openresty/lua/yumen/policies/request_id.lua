@@ -1,6 +1,12 @@
 --- Gives each request an id: the client's own when it is well formed, else a new one.
 local core = require "yumen.core"
 
+local find = string.find
+local new_id = core.ids.new
+local request = core.request
+
+local LONGEST = 128
+
 local _M = {
     name = "request_id",
     priority = 9000,
@@ -8,9 +14,14 @@ local _M = {
 }
 
 
---- Before anything can refuse the request, so that every answer carries the id.
+--- Before anything can refuse the request, so that every answer and log line carries the id.
 function _M.accept(_, ctx)
-    ctx.request_id = core.request.get("yumen_request_id")
+    local id = request.get("http_x_request_id")
+    if not id or #id > LONGEST or not find(id, "^[%w_-]+$") then
+        id = new_id()
+    end
+    ctx.request_id = id
+    request.set_id(id)
 end
 
 
