@@ -7,6 +7,7 @@
 local ffi = require "ffi"
 local buffer = require "string.buffer"
 local members = require "yumen.ai.members"
+local unescape = require "yumen.ai.escapes".unescape
 
 local C = ffi.C
 local cast = ffi.cast
@@ -159,7 +160,7 @@ function _M.scan(text)
     end
     local index = model.at
     request.text = text
-    request.model = members.unescape(sub(text, view.from[index] + 2, view.to[index] - 1))
+    request.model = unescape(sub(text, view.from[index] + 2, view.to[index] - 1))
     request.stream = stream.at > 0 and view.kinds[stream.at] == TRUE
     if not request.model then
         return nil, "The field 'model' holds an escape that JSON does not know.", "model"

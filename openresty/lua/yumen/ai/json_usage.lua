@@ -5,6 +5,7 @@
 
 local ffi = require "ffi"
 local members = require "yumen.ai.members"
+local unescape = require "yumen.ai.escapes".unescape
 
 local C = ffi.C
 local cast = ffi.cast
@@ -77,10 +78,10 @@ end
 local function is_usage(self, text)
     local key = self.key
     if not key then
-        return text == "usage" or find(text, "\\", 1, true) and members.unescape(text) == "usage"
+        return text == "usage" or find(text, "\\", 1, true) and unescape(text) == "usage"
     end
     self.key = nil
-    return members.unescape(key .. text) == "usage"
+    return unescape(key .. text) == "usage"
 end
 
 

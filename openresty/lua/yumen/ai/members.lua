@@ -5,14 +5,13 @@
 
 local ffi = require "ffi"
 local bit = require "bit"
+local unescape = require "yumen.ai.escapes".unescape
 
 local C = ffi.C
 local cast = ffi.cast
 local ffi_string = ffi.string
 local tonumber = tonumber
-local char = string.char
-local find, gsub = string.find, string.gsub
-local rshift, band, bor = bit.rshift, bit.band, bit.bor
+local band = bit.band
 
 
 ffi.cdef [[
@@ -32,6 +31,7 @@ local _M = {
 local OBJECT, ARRAY, STRING = _M.OBJECT, _M.ARRAY, _M.STRING
 local INTEGER, NUMBER = _M.INTEGER, _M.NUMBER
 local MAX_DEPTH, MAX_MEMBERS = _M.max_depth, _M.max_members
+local MAX_KNOWN = 1000              -- names remembered; senders choose them
 
 local QUOTE, BACKSLASH, COMMA, COLON, MINUS, PLUS, DOT, ZERO = 34, 92, 44, 58, 45, 43, 46, 48
 local OPEN_BRACE, CLOSE_BRACE, OPEN_BRACKET, CLOSE_BRACKET = 123, 125, 91, 93
@@ -66,10 +66,6 @@ for letter in ("abcdefghijklmnopqrstuvwxyz_0123456789"):gmatch(".") do
     plain_in_key[letter:byte()] = true
 end
 
-local ESCAPES = {
-    ['"'] = '"', ["\\"] = "\\", ["/"] = "/", b = "\b", f = "\f", n = "\n", r = "\r", t = "\t",
-}
-
 
 --- A view holds what the last scan found; it is made once and used again for every scan.
 function _M.new_view()
@@ -78,6 +74,8 @@ function _M.new_view()
         open = 0,                                          -- offset of "{"
         close = 0,                                         -- offset of "}"
         names = {},                                        -- key, escapes decoded
+        where = {},                                        -- key -> index, also of earlier scans
+        known = 0,                                         -- keys in `where`
         plain = {},                                        -- true: nothing to decode or to fold
         kinds = ffi.new("uint8_t[?]", MAX_MEMBERS + 1),
         from = ffi.new("int32_t[?]", MAX_MEMBERS + 1),     -- first byte of the value
@@ -237,62 +235,6 @@ local function value_end(p, at, length)
 end
 
 
-local function utf8(code)
-    if code < 0x80 then
-        return char(code)
-    elseif code < 0x800 then
-        return char(bor(0xC0, rshift(code, 6)), bor(0x80, band(code, 0x3F)))
-    elseif code < 0x10000 then
-        return char(bor(0xE0, rshift(code, 12)), bor(0x80, band(rshift(code, 6), 0x3F)),
-                    bor(0x80, band(code, 0x3F)))
-    end
-    return char(bor(0xF0, rshift(code, 18)), bor(0x80, band(rshift(code, 12), 0x3F)),
-                bor(0x80, band(rshift(code, 6), 0x3F)), bor(0x80, band(code, 0x3F)))
-end
-
-
-local unescaped                                            -- nil once an escape was wrong
-
-
-local function unescape_one(kind, rest)
-    if kind ~= "u" then
-        unescaped = unescaped and ESCAPES[kind] ~= nil
-        return (ESCAPES[kind] or "") .. rest
-    end
-    local code = #rest == 4 and rest:find("^%x%x%x%x$") and tonumber(rest, 16)
-    if not code or code == 0 then
-        unescaped = false
-        return ""
-    end
-    return utf8(code)
-end
-
-
-local function join_surrogates(a, b, c, d)
-    local high = band(a:byte(), 0x0F) * 64 + band(b:byte(), 0x3F)
-    local low = band(c:byte(), 0x0F) * 64 + band(d:byte(), 0x3F)
-    return utf8(0x10000 + band(high, 0x3FF) * 1024 + band(low, 0x3FF))
-end
-
-
---- Decode the inside of a JSON string.
--- @return  the text; or nil when it holds an escape that JSON does not know, or a NUL
-function _M.unescape(raw)
-    if not find(raw, "\\", 1, true) then
-        return raw
-    end
-    unescaped = true
-    -- What follows an escape comes along, up to the next one: it may be its four digits.
-    local text = gsub(raw, "\\(.)([^\\]?[^\\]?[^\\]?[^\\]?)", unescape_one)
-    if not unescaped then
-        return nil
-    end
-    -- Surrogates were written as three bytes each: join the pairs.
-    return (gsub(text, "\237([\160-\175])([\128-\191])\237([\176-\191])([\128-\191])",
-                 join_surrogates))
-end
-
-
 local function is_plain(p, from, to)
     for at = from, to - 1 do
         if not plain_in_key[p[at]] then
@@ -303,12 +245,36 @@ local function is_plain(p, from, to)
 end
 
 
+local function remember(view, name, index)
+    if not view.where[name] then
+        view.known = view.known + 1
+        if view.known > MAX_KNOWN then
+            view.where, view.known = {}, 1
+        end
+    end
+    view.where[name] = index
+end
+
+
+--- Where the object that was scanned last has a member (the last one of that name); or nil.
+function _M.find(view, name)
+    local index = view.where[name]
+    if index and index <= view.count and view.names[index] == name then
+        return index
+    end
+end
+
+
 local function read_key(view, index, p, from, to)
     local raw = ffi_string(p + from, to - from)
     local plain = is_plain(p, from, to)
-    view.plain[index] = plain
-    view.names[index] = plain and raw or _M.unescape(raw)
-    return view.names[index] ~= nil
+    local name = plain and raw or unescape(raw)
+    if not name then
+        return false
+    end
+    view.plain[index], view.names[index] = plain, name
+    remember(view, name, index)
+    return true
 end
 
 

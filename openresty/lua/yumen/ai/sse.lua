@@ -49,10 +49,9 @@ end
 
 --- The member *name* of the event's object that was scanned last: its raw text and kind, or nil.
 local function member(text, name)
-    for index = 1, view.count do
-        if view.names[index] == name then
-            return sub(text, view.from[index] + 1, view.to[index]), view.kinds[index]
-        end
+    local index = members.find(view, name)
+    if index then
+        return sub(text, view.from[index] + 1, view.to[index]), view.kinds[index]
     end
 end
 

@@ -2,6 +2,7 @@
 
 local members = require "yumen.ai.members"
 
+local find = members.find
 local sub = string.sub
 local tonumber = tonumber
 local INTEGER, OBJECT = members.INTEGER, members.OBJECT
@@ -15,8 +16,9 @@ local _M = {}
 
 
 --- A count in the journal's range; anything else counts as 0.
-local function count(found, index, text)
-    if found.kinds[index] ~= INTEGER then
+local function count(found, text, name)
+    local index = find(found, name)
+    if not index or found.kinds[index] ~= INTEGER then
         return 0
     end
     local value = tonumber(sub(text, found.from[index] + 1, found.to[index]))
@@ -24,17 +26,14 @@ local function count(found, index, text)
 end
 
 
---- The count *name* of the object that is member *index* of the usage.
-local function detail(index, text, name)
-    if view.kinds[index] ~= OBJECT or not members.scan(details, text, view.from[index]) then
+--- The count *name* of the object that is member *outer* of the usage.
+local function detail(text, outer, name)
+    local index = find(view, outer)
+    if not index or view.kinds[index] ~= OBJECT
+       or not members.scan(details, text, view.from[index]) then
         return 0
     end
-    for inner = 1, details.count do
-        if details.names[inner] == name then
-            return count(details, inner, text)
-        end
-    end
-    return 0
+    return count(details, text, name)
 end
 
 
@@ -44,21 +43,11 @@ function _M.read(text)
     if not members.scan(view, text) then
         return nil
     end
-    local tokens_in, tokens_out, cached, reasoning
-    for index = 1, view.count do
-        local name = view.names[index]
-        if name == "prompt_tokens" then
-            tokens_in = view.kinds[index] == INTEGER and count(view, index, text) or nil
-        elseif name == "completion_tokens" then
-            tokens_out = count(view, index, text)
-        elseif name == "prompt_tokens_details" then
-            cached = detail(index, text, "cached_tokens")
-        elseif name == "completion_tokens_details" then
-            reasoning = detail(index, text, "reasoning_tokens")
-        end
-    end
-    if tokens_in then
-        return tokens_in, tokens_out or 0, cached or 0, reasoning or 0
+    local index = find(view, "prompt_tokens")
+    if index and view.kinds[index] == INTEGER then
+        return count(view, text, "prompt_tokens"), count(view, text, "completion_tokens"),
+            detail(text, "prompt_tokens_details", "cached_tokens"),
+            detail(text, "completion_tokens_details", "reasoning_tokens")
     end
 end
 
