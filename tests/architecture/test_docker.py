@@ -1,6 +1,6 @@
 """The images are sound as far as that can be told without building them.
 
-Above all they start the very commands that `yumen up` supervises and the tests run, by `yumen exec`,
+Above all they start the commands that `yumen up` supervises and the tests run, by `yumen exec`,
 which takes them from the same plan.
 """
 
@@ -33,7 +33,7 @@ def _example() -> dict[str, str]:
     """Return the variables of .env.example, each with some value."""
     lines = (DOCKER / ".env.example").read_text().splitlines()
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name: value or "secret" for name, _, value in pairs}
+    return {name: value or ("secret" if "PASSWORD" in name else "") for name, _, value in pairs}
 
 
 @pytest.fixture(scope="module")

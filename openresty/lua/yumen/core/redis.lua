@@ -4,6 +4,9 @@ if not found then
     client = require "nginx.redis"
 end
 
+local addresses = require "yumen.upstream.addresses"
+local resolver = require "yumen.upstream.resolver"
+
 local null = ngx.null
 
 local CONNECT_MS = 1000
@@ -33,6 +36,19 @@ local function introduce(redis, options)
 end
 
 
+--- Lua's sockets know no name without a `resolver` directive, and with one none of /etc/hosts.
+local function connect_host(redis, host, port)
+    if not addresses.parse(host) then
+        local known, err = resolver.resolve(host:lower())
+        if not known[1] then
+            return nil, host .. " does not resolve: " .. (err or "no address")
+        end
+        host = known[1]
+    end
+    return redis:connect(host:find(":", 1, true) and "[" .. host .. "]" or host, port)
+end
+
+
 --- A connection as node.json's `redis` says; or nil, err.
 -- @param timeout_ms of each command; one that blocks needs longer than it blocks
 function _M.connect(options, timeout_ms)
@@ -45,7 +61,7 @@ function _M.connect(options, timeout_ms)
     if options.socket then
         ok, err = redis:connect("unix:" .. options.socket)
     else
-        ok, err = redis:connect(options.host, options.port)
+        ok, err = connect_host(redis, options.host, options.port)
     end
     if ok then
         redis:set_timeout(timeout_ms or COMMAND_MS)
