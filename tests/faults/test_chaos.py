@@ -83,7 +83,7 @@ def kill(stack: Stack, role: str) -> None:
     until(replaced, f"{role} to be restarted", 15)
 
 
-def chaos(stack: Stack, seconds: float, roles: list[str]) -> Verdict:
+def chaos(stack: Stack, seconds: float, roles: list[str], patience: float = 45) -> Verdict:
     """Load *stack* for *seconds* while the leaders of *roles* die one after the other."""
     demo = stack.ready["demo"]
     target = {
@@ -112,7 +112,7 @@ def chaos(stack: Stack, seconds: float, roles: list[str]) -> Verdict:
         return not verdict.damage()
 
     try:
-        until(settled, "every call to be decided", 45)
+        until(settled, "every call to be decided", patience)
     except AssertionError:
         print("damage:", json.dumps(verdict.damage(), indent=1))  # noqa: T201
     print(verdict.summary(), "\nrefused:", Counter(seen["refused"].values()))  # noqa: T201
@@ -151,5 +151,5 @@ def test_every_call_is_metered_once_whatever_dies(stack: Stack) -> None:
 def test_the_chaos_finds_a_broken_consumer(mutant: str, damage: str) -> None:
     environment = {"PYTHONPATH": str(MUTANTS), "CHAOS_MUTANT": mutant}
     with Stack(environment) as stack:
-        verdict = chaos(stack, 8, ["worker", "worker", "worker"])
+        verdict = chaos(stack, 9, ["worker", "worker"], patience=12)
     assert damage in verdict.damage()

@@ -10,6 +10,7 @@ import time
 from sqlalchemy import insert, inspect, text
 
 from control_plane.contract.keys import USAGE_CONFIRMED
+from control_plane.contract.usage_stream import CONFIRMED_RUN
 from control_plane.core.tenancy import platform_context
 from control_plane.usage import ingest
 from control_plane.usage.consumer import Consumer
@@ -36,10 +37,11 @@ def acknowledge_before_commit() -> None:
         return confirmed
 
     def prepare_trusting(self):
-        known = self._redis.hgetall(USAGE_CONFIRMED)
-        prepare(self)
-        if known:
-            self._redis.hset(USAGE_CONFIRMED, mapping=known)
+        run_id = self._redis.info("server")["run_id"]
+        if self._redis.hget(USAGE_CONFIRMED, CONFIRMED_RUN) == run_id.encode():
+            self._run_id = run_id
+        else:
+            prepare(self)
 
     prepare = Consumer._prepare
     Consumer._commit = commit
