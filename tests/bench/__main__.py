@@ -128,8 +128,8 @@ def verdict(results: dict[tuple[str, str], Result], first: dict[str, float]) -> 
 def main() -> int:
     """Run the bench."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4, help="of each run")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3, help="of each run")
     options = parser.parse_args()
     with upstream() as origin, bare(origin.port) as plain, gateway(origin.port) as (ours, key):
         os.sched_setaffinity(origin.worker, {LOAD_CORE})

@@ -19,6 +19,7 @@ from tests.integration.ai.upstream import (
     DONE,
     USAGE_CHUNK,
     Received,
+    Script,
     chunked,
     raw,
     respond,
@@ -146,6 +147,31 @@ def test_a_compressed_answer_is_decoded(ai: Stage, encoding: str, encode: object
     assert "Content-Encoding" not in response.headers
     record = ai.ended(response)
     assert (record.outcome, record.tokens_in) == (Outcome.COMPLETE, 11)
+
+
+def test_unsound_compressed_data_is_aborted(ai: Stage) -> None:
+    broken = gzip.compress(ANSWER)[:40] + b"\xff" * 60_000
+    ai.upstream.reset(chunked(broken[:30_000], broken[30_000:], kind="application/json"))
+    ai.upstream.script = _with_header(ai.upstream.script, b"Content-Encoding: gzip")
+    response = ai.post(PLAIN)
+    assert b"\xff" not in response.content
+    assert ai.ended(response).outcome == Outcome.ABORTED
+    assert "not sound" in ai.gateway.error_log()
+
+
+def _with_header(script: Script, header: bytes) -> Script:
+    """Add a header to the head that *script* sends."""
+
+    class Proxy:
+        def __init__(self, connection: socket.socket) -> None:
+            self.connection = connection
+
+        def sendall(self, data: bytes) -> None:
+            if data.startswith(b"HTTP/1.1 "):
+                data = data.replace(b"\r\n", b"\r\n" + header + b"\r\n", 1)
+            self.connection.sendall(data)
+
+    return lambda connection, request: script(Proxy(connection), request)  # type: ignore[arg-type]
 
 
 def test_an_unknown_encoding_is_metered_as_unknown(ai: Stage) -> None:

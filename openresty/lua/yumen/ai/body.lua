@@ -180,9 +180,10 @@ end
 -- @param parameters  list of {name, value (raw JSON), member (`,"name":value`), enforced}
 function _M.new_plan(raw_model, parameters)
     local plan = { model = raw_model, parameters = parameters, count = #parameters, by_name = {},
-                   folded = {} }
+                   folded = {}, members = "" }
     for _, parameter in ipairs(parameters) do
         parameter.seen = 0
+        plan.members = plan.members .. parameter.member
         plan.by_name[parameter.name] = parameter
         if parameter.enforced then
             plan.folded[_M.fold(parameter.name)] = parameter.name
@@ -193,20 +194,39 @@ end
 
 
 --- Mark the plan's parameters that the client sent; the enforced ones must be clear.
+-- @return  how many are marked; or nil, what is wrong, the field
 local function mark(plan)
+    local marked = 0
     for index = 1, view.count do
         local name = view.names[index]
         local parameter = plan.by_name[name]
         if parameter then
             if parameter.enforced and parameter.seen == splices then
-                return twice(name)
+                return nil, twice(name)
             end
             parameter.seen = splices
+            marked = marked + 1
         elseif not view.plain[index] then
             local meant = plan.folded[_M.fold(name)]
             if meant then
-                return misspelt(meant)
+                return nil, misspelt(meant)
             end
+        end
+    end
+    return marked
+end
+
+
+--- Write the plan's parameters that the client did not send.
+local function write_parameters(plan, marked)
+    if marked == 0 then
+        out:put(plan.members)
+        return
+    end
+    for index = 1, plan.count do
+        local parameter = plan.parameters[index]
+        if parameter.seen ~= splices then
+            out:put(parameter.member)
         end
     end
 end
@@ -260,28 +280,22 @@ end
 -- @return       the new body; or nil, what is wrong, the field
 function _M.splice(plan, usage)
     splices = splices + 1
-    if plan.count > 0 then
-        local problem, field = mark(plan)
-        if problem then
-            return nil, problem, field
-        end
+    local marked, problem, field = mark(plan)
+    if not marked then
+        return nil, problem, field
     end
     local text = request.text
     local start = cast("const char *", text)
     out:reset()
     write_fields(plan, usage, start)
-    for index = 1, plan.count do
-        local parameter = plan.parameters[index]
-        if parameter.seen ~= splices then
-            out:put(parameter.member)
-        end
-    end
+    write_parameters(plan, marked)
     if usage and stream_options.at == 0 then
         out:put(',"stream_options":{"include_usage":true}')
     end
     out:putcdata(start + view.close, #text - view.close)
     request.text = nil
-    return out:get()
+    local spliced = out:get()       -- no tail call: LuaJIT does not compile one into a C function
+    return spliced
 end
 
 

@@ -97,6 +97,8 @@ local function end_call(ctx)
     ctx.status = response.status()
     ctx.outcome = outcome(ctx)
     journal.finish(ctx)
+    -- What nginx still has of a plain answer is its end mark: nothing to look at.
+    ctx.looked = not ctx.is_events and not ctx.inflate
 end
 
 
@@ -137,10 +139,12 @@ end
 --- @return  what goes on to the client instead of the chunk
 local function look(ctx, chunk, is_last)
     if ctx.inflate then
-        chunk = inflate.feed(ctx.inflate, chunk)
+        chunk = not ctx.unsound and inflate.feed(ctx.inflate, chunk)
         if not chunk then
-            core.log.warn("model ", ctx.model.id, " sent compressed data that is not sound")
-            ctx.watch, ctx.inflate = nil, nil
+            if not ctx.unsound then
+                core.log.warn("model ", ctx.model.id, " sent compressed data that is not sound")
+                ctx.unsound = true
+            end
             return ""
         end
     end
@@ -155,6 +159,9 @@ end
 
 
 function _M.body_filter(_, ctx)
+    if ctx.looked then
+        return
+    end
     local chunk, is_last = response.chunk()
     if ctx.watch then
         local out = look(ctx, chunk, is_last)
