@@ -3,13 +3,14 @@
 FROM python:3.11-slim-bookworm AS build
 
 WORKDIR /opt/yumen
-COPY requirements/runtime.txt requirements/runtime.txt
+COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python -m venv .venv \
-    && .venv/bin/pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+    && .venv/bin/pip install --no-cache-dir --require-hashes \
+        -r requirements/build.txt -r requirements/runtime.txt
 COPY pyproject.toml setup.cfg README.md ./
 COPY control_plane control_plane
 # Editable, because the product runs from its own tree: config/ and templates/ stand beside it.
-RUN .venv/bin/pip install --no-cache-dir --no-deps --editable .
+RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable .
 
 
 FROM python:3.11-slim-bookworm

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import yaml
 
+from control_plane import cli
 from control_plane.app import create_app
 from control_plane.contract import camel_case, journal, keys
 from control_plane.core import plugins
@@ -190,6 +192,24 @@ def gateway_codes() -> str:
     return _table(["status", "code", "type", "message"], sorted(rows))
 
 
+def commands() -> str:
+    """Every command of `yumen`."""
+    context = click.Context(cli.main)
+    rows = []
+    for name in cli.main.list_commands(context):
+        command = cli.main.get_command(context, name)
+        if command is not None:
+            rows.append([f"`yumen {name}`", command.get_short_help_str(limit=200)])
+    return _table(["command", "does"], rows)
+
+
+def make_targets() -> str:
+    """Every target of the Makefile that is for people."""
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):.*?## (.*)$", text, re.MULTILINE)
+    return _table(["target", "does"], [[f"`make {name}`", said] for name, said in targets])
+
+
 def permissions() -> str:
     """Every permission with the least role that has it."""
     rows = [
@@ -231,9 +251,11 @@ def routes() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
+    "commands": commands,
     "documents": documents,
     "gateway-codes": gateway_codes,
     "journal-layout": journal_layout,
+    "make-targets": make_targets,
     "permissions": permissions,
     "policies": policies,
     "redis-keys": redis_keys,

@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
+from control_plane.cli import main
 from control_plane.core import errors, problems
 from control_plane.core.root import project_root
 
@@ -125,3 +127,18 @@ def test_every_code_of_the_gateway_is_described() -> None:
     assert len(answered) > 10
     assert answered - described == set(), "not described"
     assert described - answered == set(), "described, but nothing answers them"
+
+
+def test_commands_in_the_documentation_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    known = {
+        "make": set(re.findall(r"^([a-z-]+):.*?## ", makefile, re.MULTILINE)),
+        "yumen": set(main.list_commands(click.Context(main))),
+    }
+    wrong = []
+    for page in PAGES:
+        code = re.findall(r"`[^`]+`|```.*?```", page.read_text(), re.DOTALL)
+        for program, name in re.findall(r"\b(make|yumen) ([a-z][a-z-]*)", " ".join(code)):
+            if name not in known[program]:
+                wrong.append(f"{page.relative_to(ROOT)}: {program} {name}")
+    assert not wrong
