@@ -5,6 +5,7 @@ which it reaches, across a segment's end too. Chunks may come twice, out of orde
 borders: whoever has seen every position up to the end has seen every record.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -24,6 +25,9 @@ While it does not name the running Redis, the hash is what an earlier one rememb
 waits for the consumer to write it anew. No writer has this name.
 """
 
+_WRITER = re.compile(r"[a-z0-9-]{1,32}-[0-9]{1,20}-[0-9]{1,10}")
+_POSITION = re.compile(r"([0-9]{1,9}):([0-9]{1,15})")
+
 
 class Position(NamedTuple):
     """A place in a writer's journal; a tuple, so that places compare."""
@@ -41,10 +45,10 @@ class Position(NamedTuple):
         Raises:
             JournalError: the text is not `<segment>:<offset>`.
         """
-        segment, separator, offset = text.partition(":")
-        if not (separator and segment.isdecimal() and offset.isdecimal()):
+        found = _POSITION.fullmatch(text)
+        if not found:
             raise JournalError(f"not a position: {text[:64]!r}")
-        return cls(int(segment), int(offset))
+        return cls(int(found[1]), int(found[2]))
 
 
 START = Position(0, 0)
@@ -91,12 +95,12 @@ def read_chunk(fields: Mapping[bytes, bytes]) -> Chunk:
         writer = fields[b"writer"].decode("ascii")
         start = Position.parse(fields[b"from"].decode("ascii"))
         end = Position.parse(fields[b"to"].decode("ascii"))
-        damage = fields.get(b"damage", b"").decode()
+        damage = fields.get(b"damage", b"").decode("ascii")
         data = fields[b"data"]
     except KeyError as error:
         raise JournalError(f"chunk without {error}") from error
     except UnicodeDecodeError as error:
         raise JournalError(f"chunk is not text: {error}") from error
-    if not writer or start > end:
-        raise JournalError(f"chunk of {writer!r} from {start} to {end}")
+    if not _WRITER.fullmatch(writer) or start > end:
+        raise JournalError(f"chunk of {writer[:80]!r} from {start} to {end}")
     return Chunk(writer, start, end, data, damage, b"last" in fields)

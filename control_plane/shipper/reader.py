@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from control_plane.contract import journal
 from control_plane.contract.usage_stream import CHUNK_BYTES, START, Chunk, Position
 
 _NOTHING = b"\0" * journal.FRAME.size
+_NODE = re.compile(r"[a-z0-9-]{1,32}")
 _LOOK_AHEAD = journal.frame_bytes(journal.MAX_PAYLOAD_BYTES)
 
 
@@ -39,9 +41,10 @@ class Segment:
     def node(self) -> str | None:
         """Return the node that the header names, None while it names none."""
         try:
-            return self._header().node or None
+            node = self._header().node
         except journal.JournalError:
             return None
+        return node if _NODE.fullmatch(node) else None
 
     def sealed(self) -> int:
         """Return where the segment ends for good, 0 while its writer is still at it."""

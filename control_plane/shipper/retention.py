@@ -1,6 +1,5 @@
 """Deletes what the database has confirmed and the retention time has passed."""
 
-import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,14 +31,12 @@ def delete_old(shipments: Iterable[Shipment], hours: float) -> int:
 
 
 def _delete_journal(journal: WriterJournal, before: float) -> int:
-    paths = [journal.path(number) for number in journal.segments()]
-    if any(path.stat().st_mtime > before for path in paths or [journal.directory]):
+    # The lock goes last: a journal that lost it before its segments would never be read again.
+    paths = sorted(journal.directory.iterdir(), key=lambda path: path.name == "lock")
+    if any(path.stat().st_mtime > before for path in paths):
         return 0
     for path in paths:
         path.unlink()
-    # The lock goes last: a journal that lost it before its segments would never be read again.
-    with contextlib.suppress(FileNotFoundError):
-        (journal.directory / "lock").unlink()
     journal.directory.rmdir()
     log.info("journal deleted", directory=journal.directory.name)
     return len(paths)

@@ -55,8 +55,10 @@ class Shipment:
         """Return what to send next, ending with the end mark of a dead writer."""
         if self.confirmed is None or self.ended or len(self._in_flight) >= _WINDOW:
             return None
+        if self._in_flight and self._in_flight[-1][1].last:
+            return None
         chunk = self.journal.read(self._sent)
-        if chunk is None and self.journal.dead and not self._is_marked():
+        if chunk is None and self.journal.dead:
             return Chunk(self.journal.writer, self._sent, self._sent, last=True)
         return chunk
 
@@ -100,9 +102,6 @@ class Shipment:
     def wait_longer(self) -> None:
         """Note that the oldest chunk is still in the stream: the consumer will come to it."""
         self._moved_at = clock.monotonic()
-
-    def _is_marked(self) -> bool:
-        return bool(self._in_flight) and self._in_flight[-1][1].last
 
     def _is_confirmed(self, chunk: Chunk) -> bool:
         """Say whether *chunk* has arrived; an end mark has when the writer is `ended`."""

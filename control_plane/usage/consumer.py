@@ -6,6 +6,7 @@ alone and again, and goes to quarantine in the end, so that it holds up nothing 
 """
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Sequence
@@ -30,6 +31,8 @@ from control_plane.usage.models import UsageWriter
 from control_plane.usage.partitions import Partitions
 
 _COUNT = 32
+_TRANSACTION_BYTES = 512 * 1024
+_GROUP_GONE = re.compile("NOGROUP|UNBLOCKED")
 _BLOCK_MS = 500
 _CLAIM_IDLE_MS = 5000
 _CHECK_SECONDS = 1.0
@@ -94,13 +97,23 @@ class Consumer:
         if clock.monotonic() - self._checked_at > _CHECK_SECONDS or self._run_id is None:
             self._prepare()
             self._checked_at = clock.monotonic()
-            claimed = self._claim()
-            if claimed:
-                self.process(claimed)
+            self._take(self._claim())
         entries = self._read()
-        if entries:
-            self.process(entries)
+        self._take(entries)
         return len(entries)
+
+    def _take(self, entries: Sequence[Entry]) -> None:
+        """Process *entries* in transactions of bounded length: on SQLite other writers wait."""
+        batch: list[Entry] = []
+        size = 0
+        for entry in entries:
+            batch.append(entry)
+            size += len(entry.chunk.data) if entry.chunk else 0
+            if size >= _TRANSACTION_BYTES:
+                self.process(batch)
+                batch, size = [], 0
+        if batch:
+            self.process(batch)
 
     def process(self, entries: Sequence[Entry]) -> None:
         """Commit what *entries* bring, then acknowledge them, then confirm.
@@ -170,8 +183,10 @@ class Consumer:
             answer = self._redis.xreadgroup(
                 keys.USAGE_GROUP, self._name, {keys.USAGE: ">"}, count=_COUNT, block=_BLOCK_MS
             )
-        except redis.ResponseError:
-            # The group is gone, and so is everything else that Redis held: begin anew.
+        except redis.ResponseError as error:
+            if not _GROUP_GONE.match(str(error)):
+                raise
+            # And so is everything else that Redis held: begin anew.
             self._run_id = None
             return []
         return [_entry(*item) for _, items in answer or () for item in items]

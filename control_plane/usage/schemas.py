@@ -66,7 +66,7 @@ class FiguresSchema(Schema):
 
 
 class UsageGroupSchema(FiguresSchema):
-    """The sums of one day (Asia/Shanghai), model, endpoint or key."""
+    """The sums of one day (of Asia/Shanghai), model, endpoint or key."""
 
     key = fields.String(
         allow_none=True,

@@ -2,8 +2,8 @@
 
 import dataclasses
 import datetime
+import re
 import uuid
-import zoneinfo
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Context, Decimal
 from typing import Any
@@ -19,8 +19,8 @@ from control_plane.core.pagination import decode_cursor, encode_cursor
 from control_plane.core.types import plain
 from control_plane.usage.models import Grouping, UsageEvent
 
-ZONE = zoneinfo.ZoneInfo("Asia/Shanghai")
-"""Whose midnight divides days."""
+DAY_OFFSET = datetime.timedelta(hours=8)
+"""Days are divided at midnight in Shanghai, which keeps one distance from UTC all the year."""
 
 _DEFAULT_PERIOD = datetime.timedelta(days=30)
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -28,6 +28,8 @@ _MICROSECOND = datetime.timedelta(microseconds=1)
 _DAY_US = 86_400_000_000
 _EXACT = Context(prec=80)
 _NO_MODEL = uuid.UUID(int=0)
+_MAX_INTEGER = 2**63 - 1
+_WRITER = re.compile(r"[a-z0-9-]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,7 @@ def list_events(
     position = (UsageEvent.started_us, UsageEvent.writer, UsageEvent.seq)
     query = _calls(select(UsageEvent), tenant_id, period)
     if cursor is not None:
-        last = decode_cursor(cursor, int, str, int)
+        last = _cursor_position(cursor)
         # The first condition alone lets the index find the place.
         query = query.where(UsageEvent.started_us <= last[0], tuple_(*position) < tuple_(*last))
     newest_first = query.order_by(*(column.desc() for column in position)).limit(limit + 1)
@@ -141,6 +143,20 @@ def list_events(
     names = _names(session, {event.model_id for event in shown})
     described = [_describe(event, names) for event in shown]
     return EventPage(described, encode_cursor(end) if end else None)
+
+
+def _cursor_position(cursor: str) -> list[Any]:
+    """Return started_us, writer and seq of the last call shown.
+
+    Raises:
+        Invalid: no call can have these.
+    """
+    started_us, writer, seq = decode_cursor(cursor, int, str, int)
+    if not (
+        0 <= started_us <= _MAX_INTEGER and 0 <= seq <= _MAX_INTEGER and _WRITER.fullmatch(writer)
+    ):
+        raise Invalid([{"pointer": "?cursor", "detail": "This cursor is not valid."}])
+    return [started_us, writer, seq]
 
 
 def _describe(event: UsageEvent, names: Mapping[uuid.UUID, str]) -> dict[str, Any]:
@@ -181,49 +197,21 @@ def _sums(
         func.sum(UsageEvent.request_bytes),
         func.sum(UsageEvent.response_bytes),
     )
-    for part, key in _parts(period, grouping):
-        query = _calls(
-            select(key.label("key"), UsageEvent.cost, func.count(), *sums), tenant_id, part
-        )
-        for group, cost, count, *figures in session.execute(query.group_by("key", UsageEvent.cost)):
-            total = _EXACT.multiply(cost, Decimal(count))
-            yield group, Figures(total, *(int(figure) for figure in figures))
-
-
-def _parts(
-    period: Period, grouping: Grouping | None
-) -> Iterator[tuple[Period, ColumnElement[Any]]]:
-    """Yield the parts of *period*, and what to group each by.
-
-    Only days need parts: within one the zone's distance from UTC stands still, so that the number
-    of the day is plain arithmetic, the same on both databases.
-    """
-    columns: dict[Grouping | None, Any] = {
+    keys: dict[Grouping | None, ColumnElement[Any]] = {
         None: literal(0),
-        Grouping.MODEL: UsageEvent.model_id,
-        Grouping.ENDPOINT: UsageEvent.endpoint,
-        Grouping.KEY: UsageEvent.key_id,
+        Grouping.DAY: (UsageEvent.started_us + DAY_OFFSET // _MICROSECOND) // _DAY_US,
+        Grouping.MODEL: UsageEvent.model_id.expression,
+        Grouping.ENDPOINT: UsageEvent.endpoint.expression,
+        Grouping.KEY: UsageEvent.key_id.expression,
     }
-    if grouping is not Grouping.DAY:
-        yield period, columns[grouping]
-        return
-    for part in _steady_parts(period):
-        offset = part.start.astimezone(ZONE).utcoffset() or datetime.timedelta()
-        yield part, (UsageEvent.started_us + offset // _MICROSECOND) // _DAY_US
-
-
-def _steady_parts(period: Period) -> Iterator[Period]:
-    """Yield the parts of *period* within which the zone's distance from UTC does not change."""
-    hour = datetime.timedelta(hours=1)
-    start = at = period.start
-    while at < period.end:
-        at = min(at + hour, period.end)
-        if (
-            at == period.end
-            or at.astimezone(ZONE).utcoffset() != start.astimezone(ZONE).utcoffset()
-        ):
-            yield Period(start, at)
-            start = at
+    query = _calls(
+        select(keys[grouping].label("key"), UsageEvent.cost, func.count(), *sums),
+        tenant_id,
+        period,
+    )
+    for key, cost, count, *figures in session.execute(query.group_by("key", UsageEvent.cost)):
+        total = _EXACT.multiply(cost, Decimal(count))
+        yield key, Figures(total, *(int(figure) for figure in figures))
 
 
 def _labelled(session: Session, groups: Mapping[Any, Group], grouping: Grouping) -> list[Group]:
