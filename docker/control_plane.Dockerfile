@@ -7,7 +7,7 @@ COPY requirements/build.txt requirements/runtime.txt requirements/
 RUN python -m venv .venv \
     && .venv/bin/pip install --no-cache-dir --require-hashes \
         -r requirements/build.txt -r requirements/runtime.txt
-COPY pyproject.toml setup.cfg README.md ./
+COPY pyproject.toml setup.cfg ./
 COPY control_plane control_plane
 # Editable, because the product runs from its own tree: config/ and templates/ stand beside it.
 RUN .venv/bin/pip install --no-cache-dir --no-deps --no-build-isolation --editable .
