@@ -142,3 +142,17 @@ def test_commands_in_the_documentation_exist() -> None:
             if name not in known[program]:
                 wrong.append(f"{page.relative_to(ROOT)}: {program} {name}")
     assert not wrong
+
+
+def test_both_readmes_say_the_same_to_a_shell() -> None:
+    english, chinese = (
+        re.findall(r"^```(?:sh)?\n(.*?)^```", (ROOT / name).read_text(), re.DOTALL | re.MULTILINE)
+        for name in ("README.md", "README.zh-CN.md")
+    )
+    commands = [re.sub(r"\s+#.*", "", block) for block in english if "│" not in block]
+    assert len(commands) == 4
+    assert commands == [
+        re.sub(r"\s+#.*", "", block).replace("你好", "Hello")
+        for block in chinese
+        if "│" not in block
+    ]
