@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import argon2
 import pytest
 import redis
 from flask import Flask
@@ -16,8 +17,18 @@ from control_plane.core import migrations, tenancy
 from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings, load_settings
+from control_plane.identity.service import passwords
 from tests import factories
 from tests.servers import PostgresServer, RedisServer
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """Hash passwords with little work: how much is not what these tests ask."""
+    cheap = argon2.PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", cheap)
+        yield
 
 
 @pytest.fixture(scope="session")

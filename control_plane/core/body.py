@@ -7,6 +7,7 @@ from typing import Any
 from flask import Request
 from marshmallow import Schema, missing
 from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from control_plane.core.errors import ApiError, Invalid
 
@@ -29,6 +30,9 @@ class StrictParser(FlaskParser):
         body = req.get_data(cache=True)
         if not body:
             return missing
+        if req.content_length is None and len(body) == req.max_content_length:
+            # Werkzeug cuts a chunked body at the limit without a word.
+            raise RequestEntityTooLarge
         if not req.is_json:
             raise ApiError(415, "unsupported_media_type", "Send the body as application/json.")
         value = parse_json(body)
