@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,12 +111,13 @@ class Stage:
         return record
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+@contextmanager
+def open_stage(upstream: Upstream, **settings: str) -> Iterator[Stage]:
+    """Run a gateway in front of *upstream*; *settings* are environment variables."""
     key_id, key = new_key()
     tenant = str(uuid.uuid4())
-    with Upstream() as upstream, DisposableRedis() as server:
-        gateway = NginxServer(server.url)
+    with DisposableRedis() as server:
+        gateway = NginxServer(server.url, environment=settings)
         made = Stage(gateway, upstream, tenant, key)
         model = made.model_document("m")
         gateway.documents = {
@@ -126,6 +128,12 @@ def stage() -> Iterator[Stage]:
         }
         with gateway:
             yield made
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    with Upstream() as upstream, open_stage(upstream) as made:
+        yield made
 
 
 @pytest.fixture

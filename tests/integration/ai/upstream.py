@@ -85,13 +85,17 @@ def raw(data: bytes) -> Script:
 
 @dataclass
 class Upstream:
-    """Listens on a loopback port; `script` answers every request until it is changed."""
+    """Listens on a loopback port; `script` answers every request until it is changed.
+
+    `names` holds the server name that each TLS connection asked for.
+    """
 
     script: Script = field(default_factory=respond)
     address: str = "127.0.0.1"
     tls: ssl.SSLContext | None = None
     received: list[Received] = field(default_factory=list)
     connections: int = 0
+    names: dict[int, str | None] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server((self.address, 0))
@@ -136,6 +140,7 @@ class Upstream:
     def _serve(self, connection: socket.socket, number: int) -> None:
         try:
             if self.tls:
+                self.tls.sni_callback = lambda _, name, __: self.names.update({number: name})
                 connection = self.tls.wrap_socket(connection, server_side=True)
             self._open.add(connection)
             while request := _read_request(connection, number):
