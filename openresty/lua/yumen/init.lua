@@ -83,9 +83,8 @@ end
 
 --- Which peer a forwarded request goes to.
 function _M.balancer()
-    local status = pipeline.run("balancer", context.current())
-    if status then
-        return response.fail(status)
+    if pipeline.run("balancer", context.current()) then
+        return response.connect_nowhere()
     end
 end
 

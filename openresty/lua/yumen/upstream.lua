@@ -11,6 +11,7 @@ local set_current_peer = balancer.set_current_peer
 
 local DEFAULT_PORTS = { http = 80, https = 443 }
 local KEEPALIVE_MARGIN_SECONDS = 1
+local STALE_CONNECTION_SECONDS = 1
 
 local _M = {
     overflowed = 0,      -- requests that found every slot taken by other origins
@@ -123,9 +124,15 @@ function _M.reserve(ctx, target)
 end
 
 
---- In balancer: connect to the address that was checked. nginx comes here again only when a kept
--- connection turned out to be closed, and goes to the same peer.
+--- In balancer: connect to the address that was checked. nginx comes here again, for the same peer,
+-- when a kept connection gave no answer. At once: it had been closed before. Later: the upstream
+-- had the request, and a second one could be a second call on its bill.
 function _M.connect(ctx)
+    local at = now()
+    if ctx.connected_at and at - ctx.connected_at > STALE_CONNECTION_SECONDS then
+        return nil
+    end
+    ctx.connected_at = at
     return set_current_peer(ctx.peer, ctx.peer_port)
 end
 

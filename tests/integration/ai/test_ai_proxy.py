@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import threading
 import uuid
 from typing import Any
 
@@ -280,6 +281,21 @@ def test_a_stale_kept_connection_is_tried_again(ai: Stage) -> None:
     ai.upstream.reset(once)
     assert ai.post(PLAIN).status_code == 200
     assert len(calls) == 2
+
+
+def test_a_request_that_the_upstream_worked_on_is_not_sent_again(ai: Stage) -> None:
+    assert ai.post(PLAIN).status_code == 200
+    working = threading.Event()
+
+    def crash(connection: socket.socket, request: Any) -> None:
+        working.wait(1.3)
+        raise ConnectionAbortedError
+
+    ai.upstream.reset(crash)
+    response = ai.post(PLAIN)
+    assert response.status_code == 502
+    assert error_of(response)["code"] == "upstream_unreachable"
+    assert len(ai.upstream.received) == 1
 
 
 def test_a_key_sealed_for_another_model_is_not_used(ai: Stage) -> None:

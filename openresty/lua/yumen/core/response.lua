@@ -5,6 +5,8 @@ local print = ngx.print
 
 local HTTP_CLOSE_NAMES = { "Content-Length", "Transfer-Encoding" }
 
+local NGX_BUSY = -3
+
 local _M = {}
 
 
@@ -82,6 +84,12 @@ end
 --- End with this status; error_page gives it a body.
 function _M.fail(status)
     return exit(status)
+end
+
+
+--- In balancer: connect to nobody. nginx makes a 502 of it; of any other code it makes a 500.
+function _M.connect_nowhere()
+    return exit(NGX_BUSY)
 end
 
 

@@ -1,7 +1,7 @@
 --- Finds the addresses of an upstream's host, as the machine's own /etc/hosts and DNS know them.
 --
--- What was found is kept for its TTL. While one request asks again, the others go on with what was
--- known; a name server that is away does not stop traffic for some minutes.
+-- What was found is kept for its TTL. When that has just ended, a timer asks again while requests
+-- go on with what was known; a name server that is away does not stop traffic for some minutes.
 
 local dns = require "yumen.core.dns"
 local node = require "yumen.core.node"
@@ -9,10 +9,12 @@ local node = require "yumen.core.node"
 local max, min = math.max, math.min
 local now = ngx.now
 local open = io.open
+local timer_at = ngx.timer.at
 
 local FOUND_SECONDS = { 1, 300 }        -- bounds of a TTL
 local MISSING_SECONDS = 5
 local STALE_SECONDS = 300               -- for so long after its TTL an address serves in need
+local EARLY_SECONDS = 30                -- for so long no request waits for the new one
 local RETRY_SECONDS = 1
 local HOSTS_FILE_SECONDS = 5
 local ASKING_SECONDS = 10
@@ -125,14 +127,10 @@ local function ask_all(host)
     for _, name in ipairs(candidates(host, search, dots)) do
         for _, kind in ipairs { dns.TYPE_A, dns.TYPE_AAAA } do
             local found, ttl = ask(client, name, kind)
-            if found and #found > 0 then
+            if not found or #found > 0 then
                 return found, ttl
             end
-            problem = not found and ttl or problem
         end
-    end
-    if problem then
-        return nil, problem
     end
     return {}, MISSING_SECONDS
 end
@@ -152,17 +150,17 @@ local function remember(host, addresses, expires, forget)
 end
 
 
-local function refresh(host, known)
-    if known then
-        known.asking_until = now() + ASKING_SECONDS
-    end
+--- Ask for a host's addresses and keep what is found.
+local function refresh(host)
     local found, ttl = look_up(host)
     local at = now()
-    if found and (#found > 0 or not known or at > known.forget) then
+    local known = cache[host]
+    local in_need = known and #known.addresses > 0 and at < known.forget
+    if found and (#found > 0 or not in_need) then
         remember(host, found, at + ttl, at + ttl + STALE_SECONDS)
         return found
     end
-    if known and at < known.forget and #known.addresses > 0 then
+    if in_need then
         remember(host, known.addresses, at + RETRY_SECONDS, known.forget)
         return known.addresses
     end
@@ -171,14 +169,29 @@ local function refresh(host, known)
 end
 
 
+local function refresh_later(premature, host)
+    if not premature then
+        refresh(host)
+    end
+end
+
+
 --- The addresses of a host name in lower case; an empty list when there are none. May yield.
 -- @return  addresses, the same table while nothing changed; what failed or nil
 function _M.resolve(host)
     local known = cache[host]
-    if known and now() < max(known.expires, known.asking_until) then
+    local at = now()
+    if known and at < known.expires then
         return known.addresses
     end
-    return refresh(host, known)
+    if known and #known.addresses > 0 and at < known.expires + EARLY_SECONDS then
+        if at > known.asking_until then
+            known.asking_until = at + ASKING_SECONDS
+            timer_at(0, refresh_later, host)
+        end
+        return known.addresses
+    end
+    return refresh(host)
 end
 
 
