@@ -18,6 +18,7 @@ from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings, load_settings
 from control_plane.identity.service import passwords
+from control_plane.tenants import Tenant
 from tests import factories
 from tests.servers import PostgresServer, RedisServer
 
@@ -129,3 +130,14 @@ def operator(app: Flask) -> dict[str, str]:
     """The `Authorization` header of an administrator of the platform."""
     user = factories.make_user(app.extensions["yumen_database"])
     return factories.sign_in(app, user)
+
+
+@pytest.fixture
+def tenant(database: Database) -> Tenant:
+    return factories.make_tenant(database)
+
+
+@pytest.fixture
+def tenant_admin(app: Flask, database: Database, tenant: Tenant) -> dict[str, str]:
+    """The `Authorization` header of the tenant's own administrator."""
+    return factories.sign_in(app, factories.make_user(database, tenant))

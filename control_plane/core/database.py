@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 _BUSY_TIMEOUT_MS = 5000
+_CONNECT_SECONDS = 5
 _BEGIN = "yumen_begin"
 
 
@@ -87,7 +88,12 @@ def keyring(session: Session) -> Keyring:
 def _create_engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_size=settings.database.pool_size, pool_pre_ping=True)
+        return create_engine(
+            url,
+            pool_size=settings.database.pool_size,
+            pool_pre_ping=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},
+        )
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,

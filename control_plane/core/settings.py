@@ -13,11 +13,18 @@ from typing import Any
 
 import yaml
 
+from control_plane.core import addresses
 from control_plane.core.root import project_root
 
 ENVIRONMENT_PREFIX = "YUMEN_"
 NOT_SETTINGS = frozenset({"YUMEN_CONFIG", "YUMEN_STATE", "YUMEN_DISABLED_PLUGINS"})
 """Variables with the prefix that say where the settings are, or what is done with them."""
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAY_BE_ZERO = frozenset(
+    {"gateway.drain_seconds", "gateway.keepalive_seconds", "journal.retention_hours"}
+)
+MAX_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -193,9 +200,23 @@ def load_settings(
         for name, section in SECTIONS.items()
     }
     settings = Settings(state=(state or Path(".yumen")).absolute(), **sections)
+    _check_meaning(settings)
+    return settings
+
+
+def _check_meaning(settings: Settings) -> None:
+    """Refuse values of the right type that no process could start with."""
     if not re.fullmatch(r"[a-z0-9-]{1,32}", settings.node):
         raise SettingsError("gateway.node must be 1 to 32 of the characters a-z, 0-9 and -.")
-    return settings
+    if settings.logging.level not in LOG_LEVELS:
+        raise SettingsError(f"logging.level must be one of {', '.join(LOG_LEVELS)}.")
+    for name, port in {"admin": settings.admin.port, "gateway": settings.gateway.port}.items():
+        if port > MAX_PORT:
+            raise SettingsError(f"{name}.port must be at most {MAX_PORT}.")
+    try:
+        addresses.networks(settings.security.upstream_allow)
+    except ValueError as error:
+        raise SettingsError(f"security.upstream_allow: {error}.") from error
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
@@ -255,7 +276,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if typing.get_origin(options[0]) is tuple:
         return _as_list(name, value)
     if options[0] is int:
-        return _as_whole_number(name, value)
+        return _as_whole_number(name, value, least=0 if name in MAY_BE_ZERO else 1)
     if not isinstance(value, str):
         raise SettingsError(f"{name} must be text, not {value!r}.")
     return value
@@ -269,10 +290,10 @@ def _as_list(name: str, value: Any) -> tuple[str, ...]:
     return tuple(item.strip() for item in items if item.strip())
 
 
-def _as_whole_number(name: str, value: Any) -> int:
-    """Return a whole number that is not negative, also from its text form."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    if type(value) is not int or value < 0:
-        raise SettingsError(f"{name} must be a whole number, not {value!r}.")
+def _as_whole_number(name: str, value: Any, least: int) -> int:
+    """Return a whole number of at least *least*, also from its text form."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
+        value = int(value)
+    if type(value) is not int or value < least:
+        raise SettingsError(f"{name} must be a whole number from {least} up, not {value!r}.")
     return value

@@ -6,6 +6,7 @@ from marshmallow import fields, validate
 
 from control_plane.core.api import PageQuerySchema, Schema
 from control_plane.core.auth import Role
+from control_plane.core.moments import Moment
 from control_plane.identity import permissions
 from control_plane.identity.models import NewAPIKey, UserStatus
 
@@ -103,7 +104,7 @@ class APIKeyCreateSchema(Schema):
     """A new API key."""
 
     name = fields.String(required=True, validate=validate.Length(1, 100))
-    expires_at = fields.AwareDateTime(load_default=None, allow_none=True)
+    expires_at = Moment(load_default=None, allow_none=True)
 
 
 class APIKeySchema(Schema):

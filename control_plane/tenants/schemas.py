@@ -3,6 +3,7 @@
 from marshmallow import fields, validate
 
 from control_plane.core.api import PageQuerySchema, Schema
+from control_plane.core.moments import Moment
 from control_plane.tenants.models import TenantStatus
 
 _MAX_INTEGER = 2**31 - 1
@@ -14,13 +15,11 @@ class TenantConfigurationSchema(Schema):
     feature_flags = fields.Dict(
         keys=fields.String(validate=validate.Length(1, 100)),
         values=fields.Boolean(),
-        load_default=dict,
         validate=validate.Length(max=200),
     )
     ui_theme = fields.Dict(
         keys=fields.String(validate=validate.Length(1, 100)),
         values=fields.String(validate=validate.Length(max=1000)),
-        load_default=dict,
         validate=validate.Length(max=200),
     )
 
@@ -32,7 +31,7 @@ class TenantFieldsSchema(Schema):
     contact_person = fields.String(allow_none=True, validate=validate.Length(1, 200))
     contact_email = fields.Email(allow_none=True, validate=validate.Length(max=254))
     contact_phone = fields.String(allow_none=True, validate=validate.Length(1, 50))
-    expiry_date = fields.AwareDateTime(
+    expiry_date = Moment(
         allow_none=True,
         metadata={"description": "The tenant is served until then; null is without end."},
     )

@@ -1,25 +1,13 @@
 """Wire format of the room usage."""
 
-import datetime
-from typing import Any
-
-from marshmallow import ValidationError, fields, validate
+from marshmallow import fields, validate
 
 from control_plane.contract.journal import Outcome, UsageSource
 from control_plane.core.api import QuerySchema, Schema
+from control_plane.core.moments import Moment
 from control_plane.usage.models import Grouping
 
 _MAX_EVENTS = 1000
-
-
-class Moment(fields.AwareDateTime):
-    """A moment with its offset from UTC, RFC 3339; the database counts microseconds from 1970."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        moment: datetime.datetime = super()._deserialize(value, attr, data, **kwargs)
-        if not 1970 <= moment.year <= 9000:
-            raise ValidationError("Must lie between the years 1970 and 9000.")
-        return moment.astimezone(datetime.UTC)
 
 
 class PeriodQuerySchema(QuerySchema):

@@ -105,11 +105,12 @@ def update_user(session: Session, user_id: uuid.UUID, **fields: Any) -> User:
     username = fields.get("username", user.username)
     if username != user.username:
         _refuse_taken(session, username)
-    if fields.get("role", user.role) is not user.role:
+    changed = {name for name, value in fields.items() if value != getattr(user, name)}
+    if "role" in changed:
         _refuse_self(user, "role")
     for name, value in fields.items():
         setattr(user, name, value)
-    if fields.keys() & {"password_hash", "role", "status"}:
+    if changed & {"password_hash", "role", "status"}:
         end_sessions(session, user)
     session.flush()
     emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))

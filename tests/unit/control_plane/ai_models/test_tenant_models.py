@@ -16,11 +16,6 @@ from tests import factories
 
 
 @pytest.fixture
-def tenant(database: Database) -> Tenant:
-    return factories.make_tenant(database)
-
-
-@pytest.fixture
 def model(client: FlaskClient, operator: dict[str, str]) -> dict[str, Any]:
     sent = {
         "name": "chat",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.exc import IntegrityError
 
@@ -32,17 +31,6 @@ def settings(settings: Settings, dns_server: DnsServer) -> Settings:
     return dataclasses.replace(settings, dns=DnsSettings(servers=(dns_server.address,)))
 
 
-@pytest.fixture
-def tenant(database: Database) -> Tenant:
-    return factories.make_tenant(database)
-
-
-@pytest.fixture
-def admin(app: Flask, database: Database, tenant: Tenant) -> dict[str, str]:
-    """The header of the tenant's own administrator."""
-    return factories.sign_in(app, factories.make_user(database, tenant))
-
-
 def _claim(
     client: FlaskClient, headers: dict[str, str], tenant: Tenant, name: str, **fields: Any
 ) -> dict[str, Any]:
@@ -65,17 +53,17 @@ def _hosts(database: Database, *names: str) -> dict[str, Any]:
 
 
 def test_a_claim_is_shown_with_the_record_that_proves_it(
-    client: FlaskClient, admin: dict[str, str], tenant: Tenant
+    client: FlaskClient, tenant_admin: dict[str, str], tenant: Tenant
 ) -> None:
-    domain = _claim(client, admin, tenant, "API.Example.COM.")
+    domain = _claim(client, tenant_admin, tenant, "API.Example.COM.")
     assert domain["domainName"] == "api.example.com"
     assert (domain["isVerified"], domain["isPrimary"], domain["sslEnabled"]) == (False, True, False)
     record = domain["verificationRecord"]
     assert (record["type"], record["name"]) == ("TXT", "_yumen.api.example.com")
     assert len(record["value"]) > len("yumen-verification=") + 30
     url = f"/api/tenants/{tenant.id}/domains"
-    assert client.get(f"{url}/{domain['id']}", headers=admin).json == domain
-    listed = client.get(url, headers=admin)
+    assert client.get(f"{url}/{domain['id']}", headers=tenant_admin).json == domain
+    listed = client.get(url, headers=tenant_admin)
     assert listed.json == [domain]
     assert '"total": 1' in listed.headers["X-Pagination"]
 
@@ -112,30 +100,30 @@ def test_a_tenant_has_each_name_once_and_one_primary(
 
 def test_the_dns_proves_a_domain(
     client: FlaskClient,
-    admin: dict[str, str],
+    tenant_admin: dict[str, str],
     tenant: Tenant,
     database: Database,
     dns_server: DnsServer,
 ) -> None:
-    domain = _claim(client, admin, tenant, "api.example.com")
+    domain = _claim(client, tenant_admin, tenant, "api.example.com")
     record = domain["verificationRecord"]
-    early = _verify(client, admin, domain, method="dns")
+    early = _verify(client, tenant_admin, domain, method="dns")
     assert (early.status_code, early.json["code"]) == (409, "domain_not_proved")
     assert record["value"] in early.json["detail"]
     dns_server.records[record["name"], "TXT"] = ['"v=spf1"', '"yumen-verification=0"']
-    assert _verify(client, admin, domain, method="dns").status_code == 409
+    assert _verify(client, tenant_admin, domain, method="dns").status_code == 409
     assert _hosts(database) == {}
     dns_server.records[record["name"], "TXT"].append(f'"{record["value"]}"')
-    assert _verify(client, admin, domain, method="dns").json["isVerified"] is True
+    assert _verify(client, tenant_admin, domain, method="dns").json["isVerified"] is True
     assert _hosts(database) == {"api.example.com": {"tenant": str(tenant.id)}}
     assert set(dns_server.asked) == {"_yumen.api.example.com"}
 
 
 def test_only_an_operator_of_the_platform_verifies_by_hand(
-    client: FlaskClient, admin: dict[str, str], operator: dict[str, str], tenant: Tenant
+    client: FlaskClient, tenant_admin: dict[str, str], operator: dict[str, str], tenant: Tenant
 ) -> None:
-    domain = _claim(client, admin, tenant, "demo.localhost")
-    refused = _verify(client, admin, domain, method="manual")
+    domain = _claim(client, tenant_admin, tenant, "demo.localhost")
+    refused = _verify(client, tenant_admin, domain, method="manual")
     assert (refused.status_code, refused.json["code"]) == (403, "permission_denied")
     assert _verify(client, operator, domain, method="manual").json["isVerified"] is True
     assert _verify(client, operator, domain, method="manual").status_code == 200
@@ -201,7 +189,7 @@ def test_the_database_itself_keeps_names_and_primaries_unique(database: Database
 
 
 def test_another_tenants_domain_is_unknown(
-    client: FlaskClient, admin: dict[str, str], operator: dict[str, str], database: Database
+    client: FlaskClient, tenant_admin: dict[str, str], operator: dict[str, str], database: Database
 ) -> None:
     other = factories.make_tenant(database)
     theirs = _claim(client, operator, other, "api.example.com")
@@ -209,7 +197,7 @@ def test_another_tenants_domain_is_unknown(
         f"/api/tenants/{other.id}/domains",
         f"/api/tenants/{other.id}/domains/{theirs['id']}",
     ):
-        assert client.get(path, headers=admin).status_code == 404
+        assert client.get(path, headers=tenant_admin).status_code == 404
 
 
 def test_deleting_a_tenant_gives_its_names_up(

@@ -138,7 +138,10 @@ def test_a_change_of_role_counts_at_once(
 ) -> None:
     user = factories.make_user(database, role=Role.ADMIN)
     header = factories.sign_in(app, user)
-    client.put(f"/api/users/{user.id}", json={"role": "viewer"}, headers=operator)
+    url = f"/api/users/{user.id}"
+    client.put(url, json={"role": "admin", "email": "li@example.com"}, headers=operator)
+    assert client.get(url, headers=header).status_code == 200
+    client.put(url, json={"role": "viewer"}, headers=operator)
     assert client.post("/api/users", json=BODY, headers=header).status_code == 401
 
 

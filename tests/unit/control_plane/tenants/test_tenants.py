@@ -49,6 +49,13 @@ def test_an_update_keeps_what_it_does_not_name(
     tenant = factories.make_tenant(database, name="Old", contact_person="Li")
     changed = client.put(f"/api/tenants/{tenant.id}", json={"name": "New"}, headers=operator)
     assert (changed.json["name"], changed.json["contactPerson"]) == ("New", "Li")
+    for part in ({"uiTheme": {"color": "red"}}, {"featureFlags": {"beta": True}}):
+        body = {"configurations": part}
+        changed = client.put(f"/api/tenants/{tenant.id}", json=body, headers=operator)
+    assert changed.json["configurations"] == {
+        "featureFlags": {"beta": True},
+        "uiTheme": {"color": "red"},
+    }
 
 
 def test_suspending_and_activating_move_the_published_status(
@@ -95,6 +102,8 @@ def test_a_deleted_tenant_is_gone_with_his_users_and_keys(
         ({"name": "x", "maxUsers": 2**40}, "#/maxUsers"),
         ({"name": "x", "contactEmail": "nobody"}, "#/contactEmail"),
         ({"name": "x", "expiryDate": "2026-01-01T00:00:00"}, "#/expiryDate"),
+        ({"name": "x", "expiryDate": "9999-12-31T23:59:59-23:00"}, "#/expiryDate"),
+        ({"name": "x", "expiryDate": "0001-01-01T00:00:00+14:00"}, "#/expiryDate"),
         ({"name": "x", "surprise": 1}, "#/surprise"),
         ({"name": "x", "status": "active"}, "#/status"),
         ({"name": "x", "configurations": {"featureFlags": {"a": 1}}}, "#/configurations/feature"),
