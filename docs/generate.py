@@ -227,7 +227,7 @@ def permissions() -> str:
 def routes() -> str:
     """Every route of the administration API with the permission it needs."""
     with tempfile.TemporaryDirectory() as state:
-        settings = load_settings(None, Path(state), {})
+        settings = load_settings(None, Path(state), {"YUMEN_LOGGING_LEVEL": "error"})
         ensure_secrets(settings)
         app = create_app(settings)
     rows = set()
