@@ -12,11 +12,12 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench.measure import Load, Result, first_byte, run
+from tests.bench.measure import Client, Load, Result, run
 from tests.bench.servers import Server, bare, upstream
 from tests.gateway import NginxServer, new_key
 from tests.integration.gateway.conftest import DisposableRedis
@@ -24,6 +25,7 @@ from tests.integration.gateway.conftest import DisposableRedis
 GATEWAY_CORE, LOAD_CORE = 0, 1
 FLOOR, GOAL = 0.50, 0.60
 FIRST_BYTE_MS = 0.3
+FIRST_BYTE_REQUESTS = 400
 HOST = "bench.test"
 
 PARAMETERS = {"temperature": "0.7", "model": '"bench"'}
@@ -49,7 +51,12 @@ def gateway(upstream_port: int) -> Iterator[tuple[Server, str]]:
     with DisposableRedis() as redis:
         node = NginxServer(redis.url, environment={"YUMEN_JOURNAL_SEGMENT_MB": "64"})
         endpoint = {"scheme": "http", "host": "127.0.0.1", "port": upstream_port, "path": "/v1"}
-        entry = {"model": model, "parameters": {}, "costMultiplier": "1", "maxCallsPerDay": None}
+        entry: dict[str, Any] = {
+            "model": model,
+            "parameters": {},
+            "costMultiplier": "1",
+            "maxCallsPerDay": None,
+        }
         node.documents = {
             "hosts": {HOST: {"tenant": tenant}},
             "tenants": {tenant: {"status": "active", "models": {"bench": entry}}},
@@ -85,12 +92,13 @@ def compare(servers: dict[str, Server], loads: dict[str, Load], rounds: int, sec
     return results
 
 
-def compare_first_byte(servers: dict[str, Server], load: Load, rounds: int) -> dict[str, float]:
-    """Return the median milliseconds to a stream's first byte of each server."""
+def compare_first_byte(servers: dict[str, Server], load: Load) -> dict[str, float]:
+    """Return the median milliseconds to a stream's first byte of each server, asked in turn."""
+    clients = {name: Client(server.port, load) for name, server in servers.items()}
     times: dict[str, list[float]] = {name: [] for name in servers}
-    for _ in range(rounds):
-        for name, server in servers.items():
-            times[name] += first_byte(server.port, load, 50)
+    for _ in range(FIRST_BYTE_REQUESTS):
+        for name, client in clients.items():
+            times[name].append(client.first_byte())
     return {name: statistics.median(measured) for name, measured in times.items()}
 
 
@@ -143,7 +151,7 @@ def main() -> int:
         }
         servers = {"bare nginx": plain, "yumen": ours}
         results = compare(servers, loads, options.rounds, options.seconds)
-        first = compare_first_byte(servers, loads["stream"], options.rounds)
+        first = compare_first_byte(servers, loads["stream"])
     show(results, first)
     return verdict(results, first)
 

@@ -95,16 +95,19 @@ def run(port: int, worker: int, load: Load, seconds: int, core: int) -> tuple[fl
     return requests / (duration_us / 1e6), used * 1e6 / requests
 
 
-def first_byte(port: int, load: Load, requests: int) -> list[float]:
-    """Return the milliseconds to the first byte of each answer's body, over one connection."""
-    times = []
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    for _ in range(requests):
+class Client:
+    """One kept connection that measures how long a stream's first byte takes."""
+
+    def __init__(self, port: int, load: Load) -> None:
+        self.load = load
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+
+    def first_byte(self) -> float:
+        """Send a request; return the milliseconds to the first byte of its answer's body."""
         begin = time.perf_counter()
-        connection.request("POST", load.path, load.body, load.headers)
-        response = connection.getresponse()
+        self.connection.request("POST", self.load.path, self.load.body, self.load.headers)
+        response = self.connection.getresponse()
         response.read(1)
-        times.append((time.perf_counter() - begin) * 1000)
+        took = time.perf_counter() - begin
         response.read()
-    connection.close()
-    return times
+        return took * 1000
