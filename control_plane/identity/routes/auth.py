@@ -77,7 +77,7 @@ class OwnPassword(MethodView):
         session().rollback()
         sessions.check_password(database(), user.username, values["current_password"])
         new = passwords.hash_password(values["new_password"])
-        users.update_user(session(), current_actor().user_id, password_hash=new)
+        users.change_password(session(), current_actor().user_id, new)
 
 
 def _lifetime() -> datetime.timedelta:

@@ -100,14 +100,20 @@ def list_users(
 
 
 def update_user(session: Session, user_id: uuid.UUID, **fields: Any) -> User:
-    """Change a user. A new password, role or status ends his sign-ins."""
+    """Change a user. A new password, role or status ends his sign-ins.
+
+    Raises:
+        NotFound: there is no such user.
+        Conflict: the name is taken.
+        Invalid: he would change his own role or, without the present one, his own password.
+    """
     user = get_user(session, user_id)
     username = fields.get("username", user.username)
     if username != user.username:
         _refuse_taken(session, username)
     changed = {name for name, value in fields.items() if value != getattr(user, name)}
-    if "role" in changed:
-        _refuse_self(user, "role")
+    for name in sorted(changed & {"role", "password_hash"}):
+        _refuse_self(user, name.removesuffix("_hash"))
     for name, value in fields.items():
         setattr(user, name, value)
     if changed & {"password_hash", "role", "status"}:
@@ -115,6 +121,15 @@ def update_user(session: Session, user_id: uuid.UUID, **fields: Any) -> User:
     session.flush()
     emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))
     return user
+
+
+def change_password(session: Session, user_id: uuid.UUID, password_hash: str) -> None:
+    """Give a user, who has proved the present password, a new one; his sign-ins end."""
+    user = get_user(session, user_id)
+    user.password_hash = password_hash
+    end_sessions(session, user)
+    session.flush()
+    emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))
 
 
 def set_status(session: Session, user_id: uuid.UUID, status: UserStatus) -> User:
@@ -165,6 +180,6 @@ def _refuse_taken(session: Session, username: str) -> None:
 
 
 def _refuse_self(user: User, field: str) -> None:
-    """Keep an administrator from shutting himself out."""
+    """Keep an administrator from shutting himself out, and a stolen token from staying."""
     if user.id == current_actor().user_id:
-        raise Invalid.field(field, "Somebody else must change this for you.")
+        raise Invalid.field(field, "This cannot be changed here by the user himself.")

@@ -153,5 +153,6 @@ def test_nobody_shuts_himself_out(app: Flask, client: FlaskClient, database: Dat
         client.delete(url, headers=header),
         client.post(f"{url}/lock", headers=header),
         client.put(url, json={"role": "viewer"}, headers=header),
+        client.put(url, json={"password": "another long one"}, headers=header),
     ):
         assert answer.status_code == 422
