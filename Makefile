@@ -41,7 +41,7 @@ check: $(VENV)/test.stamp ## Lint, types, import rules, generated files
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	luacheck -q openresty tests/unit/openresty
-	$(BIN)/lint-imports --no-timeout
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m control_plane.contract.export --check
 	$(BIN)/python docs/generate.py --check
 

@@ -10,6 +10,7 @@ from control_plane.core import plugins
 COMMANDS = {
     "db": "control_plane.core.migrations:db",
     "demo-upstream": "control_plane.demo.commands:demo_upstream",
+    "doctor": "control_plane.launcher.commands:doctor",
     "exec": "control_plane.launcher.alone:exec_command",
     "init": "control_plane.launcher.alone:init_command",
     "up": "control_plane.launcher.commands:up",

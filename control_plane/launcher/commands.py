@@ -1,4 +1,4 @@
-"""The commands that run an installation: `yumen up`."""
+"""The commands that run an installation and look at it: `yumen up` and `yumen doctor`."""
 
 import os
 from pathlib import Path
@@ -8,6 +8,7 @@ import click
 from control_plane.core.commands import config_file, on_installation
 from control_plane.core.settings import Settings, SettingsError, load_settings
 from control_plane.demo import DemoError
+from control_plane.launcher.doctor import CHECKS
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.life import Options
 from control_plane.launcher.up import up as run
@@ -53,3 +54,21 @@ def up(
         run(load_settings(config, settings.state, os.environ), options)
     except (LaunchError, SettingsError, DemoError) as error:
         raise click.ClickException(str(error)) from error
+
+
+@click.command()
+@on_installation
+def doctor(settings: Settings) -> None:
+    """Check everything Yumen needs, and say what to do about what is wrong."""
+    failures = 0
+    for name, check in CHECKS.items():
+        for finding in check(settings):
+            failures += bool(finding.remedy)
+            mark = (
+                click.style("fail", fg="red") if finding.remedy else click.style("ok", fg="green")
+            )
+            click.echo(f"{mark:<4}  {name:<10}  {finding.text}")
+            if finding.remedy:
+                click.echo(f"{'':<18}{finding.remedy}")
+    if failures:
+        raise click.ClickException(f"{failures} of these need you.")

@@ -62,3 +62,15 @@ def hold(state: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def is_held(state: Path) -> bool:
+    """Tell whether a `yumen up` runs on the state directory."""
+    try:
+        with (state / "yumen.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -11,13 +11,6 @@ from control_plane.launcher.redis_config import write_redis_config
 from control_plane.launcher.requirements import find_redis
 from control_plane.launcher.supervision import Program
 
-READY_FILE_NAMES: Final = {
-    "nginx": "nginx",
-    "redis": "redis",
-    "control-plane": "controlPlane",
-    "worker": "worker",
-    "shipper": "shipper",
-}
 YUMEN_COMMANDS: Final = ("worker", "shipper")
 _STOP_MARGIN_SECONDS: Final = 5
 
