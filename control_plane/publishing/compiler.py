@@ -46,10 +46,9 @@ def stale(sections: Iterable[Section], events: Sequence[OutboxEvent]) -> set[Key
 
 
 def compile_documents(
-    session: Session, sections: Iterable[Section], wanted: Collection[Key]
-) -> Compiled:
-    """Compile and validate the documents *wanted*; one that no section has any more is gone."""
-    compiled = Compiled()
+    session: Session, sections: Iterable[Section], wanted: Collection[Key], compiled: Compiled
+) -> None:
+    """Add the documents *wanted*, validated, to *compiled*; one that no section has is gone."""
     for section in sections:
         ids = sorted(document_id for name, document_id in wanted if name == section.name)
         if ids:
@@ -57,7 +56,6 @@ def compile_documents(
     for key in wanted:
         if not compiled.seen(key):
             compiled.documents[key] = None
-    return compiled
 
 
 def compile_all(session: Session, sections: Iterable[Section]) -> dict[Key, Document | None]:

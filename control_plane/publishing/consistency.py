@@ -3,14 +3,14 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.publishing.channel import Key
 from control_plane.publishing.compiler import Compiled
 from control_plane.publishing.models import PublishedDocument, PublishedReference
 
-_CHUNK = 300
+_CHUNK = 500
 
 REFERENCES: Mapping[str, Callable[[dict[str, Any]], Iterable[Key]]] = {
     "hosts": lambda host: [("tenants", host["tenant"])],
@@ -28,22 +28,44 @@ def references(key: Key, document: dict[str, Any] | None) -> set[Key]:
 def referrers(session: Session, targets: Collection[Key]) -> dict[Key, set[Key]]:
     """Return, for each of *targets*, the published documents that refer to it."""
     found: dict[Key, set[Key]] = {}
-    target = tuple_(PublishedReference.target_section, PublishedReference.target_id)
-    for chunk in chunks(targets):
-        for row in session.scalars(select(PublishedReference).where(target.in_(chunk))):
-            key = (row.target_section, row.target_id)
-            found.setdefault(key, set()).add((row.section, row.document_id))
+    table = PublishedReference
+    query = select(table.target_id, table.section, table.document_id)
+    for section, ids in chunks(targets):
+        chosen = query.where(table.target_section == section, table.target_id.in_(ids))
+        for target_id, user_section, user_id in session.execute(chosen):
+            found.setdefault((section, target_id), set()).add((user_section, user_id))
     return found
 
 
 def published(session: Session, wanted: Collection[Key]) -> dict[Key, dict[str, Any]]:
     """Return those of *wanted* that are published, as they are published."""
-    key = tuple_(PublishedDocument.section, PublishedDocument.document_id)
+    table = PublishedDocument
+    query = select(table.document_id, table.document)
     return {
-        (row.section, row.document_id): row.document
-        for chunk in chunks(wanted)
-        for row in session.scalars(select(PublishedDocument).where(key.in_(chunk)))
+        (section, document_id): document
+        for section, ids in chunks(wanted)
+        for document_id, document in session.execute(
+            query.where(table.section == section, table.document_id.in_(ids))
+        )
     }
+
+
+def neighbours(session: Session, compiled: Compiled) -> set[Key]:
+    """Return what has to be compiled along with *compiled* to make it whole.
+
+    That is every document that still names one that is gone, and every document that is named but
+    not published yet: it may be saved already, and its own event only be further down the outbox.
+    """
+    gone = {key for key, document in compiled.documents.items() if document is None}
+    targets = {
+        target
+        for key, document in compiled.documents.items()
+        for target in references(key, document)
+        if not compiled.seen(target)
+    }
+    users = {user for found in referrers(session, gone).values() for user in found}
+    missing = targets - published(session, targets).keys()
+    return {key for key in users | missing if not compiled.seen(key)}
 
 
 def refuse_dangling(session: Session, compiled: Compiled) -> None:
@@ -83,8 +105,11 @@ def refuse_dangling(session: Session, compiled: Compiled) -> None:
             compiled.refuse(key, reason)
 
 
-def chunks(keys: Collection[Key]) -> Iterator[list[Key]]:
-    """Yield *keys* in lists that fit into one statement."""
-    ordered = sorted(keys)
-    for start in range(0, len(ordered), _CHUNK):
-        yield ordered[start : start + _CHUNK]
+def chunks(keys: Collection[Key]) -> Iterator[tuple[str, list[str]]]:
+    """Yield section and document ids of *keys*, no more ids at once than one statement takes."""
+    ids: dict[str, list[str]] = {}
+    for section, document_id in keys:
+        ids.setdefault(section, []).append(document_id)
+    for section, found in ids.items():
+        for start in range(0, len(found), _CHUNK):
+            yield section, found[start : start + _CHUNK]

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from control_plane.publishing import consistency
@@ -49,25 +49,25 @@ def record(
 
 def store(session: Session, to: Revision, changes: Mapping[Key, dict[str, Any] | None]) -> None:
     """Keep the documents as they are published now, and what they refer to."""
-    key = tuple_(PublishedDocument.section, PublishedDocument.document_id)
-    for chunk in consistency.chunks(changes):
-        session.execute(delete(PublishedDocument).where(key.in_(chunk)))
+    _delete(session, PublishedDocument, changes)
     kept = {each: document for each, document in changes.items() if document is not None}
-    session.add_all(
-        PublishedDocument(
-            section=section, document_id=document_id, revision=to.number, document=document
-        )
-        for (section, document_id), document in kept.items()
-    )
-    session.flush()
-    session.add_all(
-        PublishedReference(
-            section=each[0], document_id=each[1], target_section=target[0], target_id=target[1]
-        )
+    documents = [
+        {"section": each[0], "document_id": each[1], "revision": to.number, "document": document}
+        for each, document in kept.items()
+    ]
+    needed = [
+        {
+            "section": each[0],
+            "document_id": each[1],
+            "target_section": target[0],
+            "target_id": target[1],
+        }
         for each, document in kept.items()
         for target in consistency.references(each, document)
-    )
-    session.flush()
+    ]
+    for table, rows in ((PublishedDocument, documents), (PublishedReference, needed)):
+        if rows:
+            session.execute(insert(table), rows)
 
 
 def refused(session: Session) -> set[Key]:
@@ -80,14 +80,20 @@ def refused(session: Session) -> set[Key]:
 
 def record_refusals(session: Session, compiled: Compiled) -> None:
     """Write down what was refused, and forget what is sound by now."""
-    key = tuple_(PublishingRefusal.section, PublishingRefusal.document_id)
-    for chunk in consistency.chunks(compiled.documents):
-        session.execute(delete(PublishingRefusal).where(key.in_(chunk)))
+    _delete(session, PublishingRefusal, compiled.documents)
     for (section, document_id), reason in compiled.refusals.items():
-        known = session.get(PublishingRefusal, (section, document_id))
+        known = session.get(PublishingRefusal, (document_id, section))
         if known is None:
             known = PublishingRefusal(section=section, document_id=document_id)
             session.add(known)
         if known.reason != reason:
             known.reason = reason
             log.error("document_refused", section=section, document=document_id, reason=reason)
+
+
+def _delete(
+    session: Session, table: type[PublishedDocument | PublishingRefusal], keys: Collection[Key]
+) -> None:
+    for section, ids in consistency.chunks(keys):
+        chosen = table.section == section, table.document_id.in_(ids)
+        session.execute(delete(table).where(*chosen))

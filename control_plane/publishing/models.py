@@ -27,12 +27,16 @@ class PublishingState(Base):
 
 
 class PublishedDocument(Base):
-    """A document as it was last published: the last good one, whatever the rows say by now."""
+    """A document as it was last published: the last good one, whatever the rows say by now.
+
+    The id comes before the section in the keys here: many rows share a section, and PostgreSQL,
+    while it has no statistics yet, would read all of them.
+    """
 
     __tablename__ = "published_documents"
 
-    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     document_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
+    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     revision: Mapped[int] = mapped_column(_BIG)
     document: Mapped[dict[str, Any]]
 
@@ -43,17 +47,17 @@ class PublishedReference(Base):
     __tablename__ = "published_references"
     __table_args__ = (
         ForeignKeyConstraint(
-            ["section", "document_id"],
-            ["published_documents.section", "published_documents.document_id"],
+            ["document_id", "section"],
+            ["published_documents.document_id", "published_documents.section"],
             ondelete="CASCADE",
         ),
-        Index("ix_published_references_target", "target_section", "target_id"),
+        Index("ix_published_references_target", "target_id", "target_section"),
     )
 
-    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     document_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
-    target_section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
+    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     target_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
+    target_section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
 
 
 class PublishingRevision(Base):
@@ -74,7 +78,7 @@ class PublishingRefusal(Base):
 
     __tablename__ = "publishing_refusals"
 
-    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     document_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
+    section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
     reason: Mapped[str] = mapped_column(Text)
     refused_at: Mapped[datetime.datetime] = mapped_column(default=now)

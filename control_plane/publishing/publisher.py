@@ -101,17 +101,12 @@ class Publisher:
         log.info("published", revision=str(publish.to), documents=len(publish.changes))
 
     def _compile(self, session: Session, wanted: set[Key]) -> Compiled:
-        """Compile *wanted* and whatever needs a document among them that is gone."""
-        compiled = compiler.compile_documents(session, self._sections, wanted)
-        while True:
-            gone = {key for key, document in compiled.documents.items() if document is None}
-            needing = consistency.referrers(session, gone)
-            more = {user for users in needing.values() for user in users if not compiled.seen(user)}
-            if not more:
-                break
-            further = compiler.compile_documents(session, self._sections, more)
-            compiled.documents |= further.documents
-            compiled.refusals |= further.refusals
+        """Compile *wanted* and what has to be published along with them."""
+        compiled = Compiled()
+        more = wanted
+        while more:
+            compiler.compile_documents(session, self._sections, more, compiled)
+            more = consistency.neighbours(session, compiled)
         consistency.refuse_dangling(session, compiled)
         return compiled
 
