@@ -323,7 +323,8 @@ def test_mutilated_documents_never_pass_as_something_else(seed: int) -> None:
         (b'{"model":"m","stream_options":{"include_usage":true,"Include_Usage":false}}',
          b"stream_options.include_usage", "lower case"),
         (b'{"model":"m","x":' + b"[" * 256 + b"]" * 256 + b"}", None, "256 deep"),
-        (b'{"model":"m"' + b"".join(b',"k%d":1' % i for i in range(256)) + b"}", None, "256 fields"),
+        (b'{"model":"m"' + b"".join(b',"k%d":1' % i for i in range(256)) + b"}", None,
+         "256 fields"),
     ],
 )  # fmt: skip
 def test_what_could_be_read_differently_is_refused(body: bytes, field: bytes, says: str) -> None:

@@ -20,7 +20,8 @@ local sleep = ngx.sleep
 local timer_at = ngx.timer.at
 local tonumber = tonumber
 
-local BLOCK_MS = 5000
+-- A worker that was told to finish does so after this at the latest.
+local BLOCK_MS = 1000
 local FIRST_BLOCK_MS = 1
 local TIMEOUT_MS = BLOCK_MS + 2000
 local ENTRIES = 100
