@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
-from sqlalchemy import delete, inspect, select
+from sqlalchemy import ARRAY, delete, func, inspect, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -211,9 +211,22 @@ def _insert(session: Session, entity: type[Any], rows: Sequence[Row]) -> list[tu
     """Insert those *rows* that are not there; return the primary keys of those inserted."""
     if not rows:
         return []
-    insert = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = insert(entity).on_conflict_do_nothing().returning(*inspect(entity).primary_key)
-    return [tuple(key) for key in session.execute(statement, rows)]
+    key = inspect(entity).primary_key
+    if session.get_bind().dialect.name == "sqlite":
+        insert = sqlite.insert(entity).on_conflict_do_nothing().returning(*key)
+        return [tuple(row) for row in session.execute(insert, rows)]
+    # A column is one array: a statement with a parameter for each value takes longer to read than
+    # to run.
+    arrays = [
+        literal(
+            [row[name] for row in rows], ARRAY(inspect(entity).columns[name].type, dimensions=1)
+        )
+        for name in rows[0]
+    ]
+    source = func.unnest(*arrays).table_valued(*rows[0]).render_derived()
+    statement = postgresql.insert(entity).from_select(list(rows[0]), select(source))
+    inserted = session.execute(statement.on_conflict_do_nothing().returning(*key))
+    return [tuple(row) for row in inserted]
 
 
 def _batches(seqs: Iterable[int]) -> Iterator[list[int]]:
