@@ -17,8 +17,8 @@ from control_plane.core import addresses
 from control_plane.core.root import project_root
 
 ENVIRONMENT_PREFIX = "YUMEN_"
-NOT_SETTINGS = frozenset({"YUMEN_CONFIG", "YUMEN_STATE", "YUMEN_DISABLED_PLUGINS"})
-"""Variables with the prefix that say where the settings are, or what is done with them."""
+NOT_SETTINGS = frozenset({"YUMEN_CONFIG", "YUMEN_STATE"})
+"""Variables with the prefix that say where the settings are."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAY_BE_ZERO = frozenset(
