@@ -29,21 +29,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "published_documents",
-        *_key("section", "document_id"),
+        *_key("document_id", "section"),
         sa.Column("revision", _BIG, nullable=False),
         sa.Column("document", types.Json, nullable=False),
     )
     op.create_table(
         "published_references",
-        *_key("section", "document_id", "target_section", "target_id"),
+        *_key("document_id", "section", "target_id", "target_section"),
         sa.ForeignKeyConstraint(
-            ["section", "document_id"],
-            ["published_documents.section", "published_documents.document_id"],
+            ["document_id", "section"],
+            ["published_documents.document_id", "published_documents.section"],
             ondelete="CASCADE",
         ),
     )
     op.create_index(
-        "ix_published_references_target", "published_references", ["target_section", "target_id"]
+        "ix_published_references_target", "published_references", ["target_id", "target_section"]
     )
     op.create_table(
         "publishing_revisions",
@@ -56,7 +56,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "publishing_refusals",
-        *_key("section", "document_id"),
+        *_key("document_id", "section"),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("refused_at", types.UtcDateTime(), nullable=False),
     )
