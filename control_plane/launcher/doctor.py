@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
-from sqlalchemy import text
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.core.clock import now
@@ -161,7 +161,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     database = Database(settings)
     try:
         with database.session(write=False) as session:
-            session.execute(text("SELECT 1"))
+            session.execute(select(1))
         absent = missing_migrations(database)
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
