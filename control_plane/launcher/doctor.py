@@ -73,12 +73,13 @@ def check_packages(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             f"no {requirement.name}", f"Run `make setup`, or install {requirement.package}."
         )
-    nginx = _first_line(nginx_binary, "-v")
-    server = _first_line(requirements.find_redis, "--version") if private else ""
+    nginx = _version(nginx_binary, "-v")
+    server = _version(requirements.find_redis, "--version") if private else ""
     yield Finding(", ".join(found for found in (nginx, server) if found))
 
 
-def _first_line(find: Callable[[], str | None], option: str) -> str:
+def _version(find: Callable[[], str | None], option: str) -> str:
+    """Return what a program calls itself and its version; nothing when it is not there."""
     try:
         program = find()
     except RenderError:
@@ -86,7 +87,8 @@ def _first_line(find: Callable[[], str | None], option: str) -> str:
     if program is None:
         return ""
     done = subprocess.run([program, option], capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).partition("\n")[0]
+    number = re.search(r"\d+(\.\d+)+", done.stdout or done.stderr)
+    return f"{Path(program).name} {number.group() if number else 'of unknown version'}"
 
 
 def check_state(settings: Settings) -> Iterator[Finding]:
