@@ -71,12 +71,14 @@ def neighbours(session: Session, compiled: Compiled) -> set[Key]:
 def refuse_dangling(session: Session, compiled: Compiled) -> None:
     """Refuse documents until every reference resolves in what would then be published.
 
-    A document whose target is missing is refused, and so is the removal of a document that others
-    still need: what was published before stays, and stays whole.
+    The removal of a document that others still need is refused, and so is a document whose target
+    is missing: what was published before stays, and stays whole.
     """
     needed = {key: references(key, document) for key, document in compiled.documents.items()}
-    present = published(session, {target for targets in needed.values() for target in targets})
-    removed = {key for key, document in compiled.documents.items() if document is None}
+    gone = {key for key, document in compiled.documents.items() if document is None}
+    targets = {target for found in needed.values() for target in found}
+    present = published(session, targets | gone)
+    removed = gone & present.keys()
     needing = referrers(session, removed)
 
     def resolves(target: Key) -> bool:
@@ -90,14 +92,14 @@ def refuse_dangling(session: Session, compiled: Compiled) -> None:
 
     while True:
         dangling = {
+            key: f"is still needed by {user[0]}/{user[1]}"
+            for key in removed & compiled.documents.keys()
+            for user in users(key)
+        } or {
             key: f"refers to {target[0]}/{target[1]}, which is not published"
             for key in compiled.documents
-            for target in sorted(needed[key])
+            for target in needed[key]
             if not resolves(target)
-        } or {
-            key: f"is still needed by {user[0]}/{user[1]}"
-            for key in sorted(removed & compiled.documents.keys())
-            for user in users(key)
         }
         if not dangling:
             return
