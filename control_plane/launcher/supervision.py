@@ -19,18 +19,18 @@ from control_plane.launcher.processes import find_process, kill_all, list_sessio
 _SUPERVISORD: Final = (sys.executable, "-m", "control_plane.launcher.supervisord")
 _LOG_BYTES: Final = 10 * 1024 * 1024
 _HEAD: Final = """\
-; Written by `yumen up` at every start; changes are lost.
+; Written by `yumen up` at every start; changes are lost. Paths are below the state directory.
 [supervisord]
-logfile = {log}/supervisord.log
-pidfile = {run}/supervisord.pid
-childlogdir = {log}
-directory = {state}
+logfile = log/supervisord.log
+pidfile = run/supervisord.pid
+childlogdir = log
 umask = 077
 silent = true
 """
 _PROGRAM: Final = """
 [program:{name}]
 command = {command}
+directory = {directory}
 priority = {priority}
 autorestart = true
 startsecs = 0
@@ -38,7 +38,7 @@ stopsignal = {stop_signal}
 stopwaitsecs = {stop_seconds}
 killasgroup = true
 redirect_stderr = true
-stdout_logfile = {log}/{name}.log
+stdout_logfile = log/{name}.log
 stdout_logfile_maxbytes = {log_bytes}
 stdout_logfile_backups = 3
 """
@@ -82,6 +82,7 @@ class Supervision:
         with log.open("wb") as output:
             self._daemon = subprocess.Popen(
                 [*_SUPERVISORD, str(config), str(os.getpid())],
+                cwd=self._state,
                 env=self._environ,
                 user=owner.uid if owner else None,
                 group=owner.gid if owner else None,
@@ -135,21 +136,25 @@ def record_file(state: Path, name: str) -> Path:
 
 def render_config(state: Path, programs: Sequence[Program]) -> str:
     """Return supervisord's configuration."""
-    run, log = state / "run", state / "log"
-    text = _HEAD.format(state=state, run=run, log=log)
+    text = _HEAD
     for priority, program in enumerate(programs, start=1):
         record = str(record_file(state, program.name))
         wrapper = [sys.executable, "-m", "control_plane.launcher.child", record]
         text += _PROGRAM.format(
             name=program.name,
-            command=shlex.join([*wrapper, *program.command]).replace("%", "%%"),
+            command=_escape(shlex.join([*wrapper, *program.command])),
+            directory=_escape(str(Path.cwd())),  # relative paths in settings start there
             priority=priority,
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
-            log=log,
             log_bytes=_LOG_BYTES,
         )
     return text
+
+
+def _escape(text: str) -> str:
+    """Keep supervisord from replacing `%(…)s`."""
+    return text.replace("%", "%%")
 
 
 def write_session(state: Path, leader: int) -> None:
