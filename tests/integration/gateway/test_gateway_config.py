@@ -192,7 +192,7 @@ def test_node_starts_from_its_last_good_configuration_without_redis(node: Node) 
     node.gateway.stop()
     node.redis.kill()
     node.gateway.start()
-    assert node.gateway.call("GET", "/readyz", "x").status_code == 200
+    until(lambda: node.gateway.call("GET", "/readyz", "x").ok, "every worker has begun", 5)
     assert {node.call().status_code for _ in range(8)} == {200}
     node.redis.start()
 
