@@ -201,7 +201,7 @@ def run_publisher(settings: Settings, stop: threading.Event) -> None:
         while not stop.is_set():
             if leader.holds():
                 publisher = publisher or Publisher(database, client)
-                publisher.cycle()
+                _cycle(publisher)
             else:
                 publisher = None
             wakes.get_message(timeout=POLL_SECONDS)
@@ -212,3 +212,11 @@ def run_publisher(settings: Settings, stop: threading.Event) -> None:
         client.close()
         leader.release()
         database.close()
+
+
+def _cycle(publisher: Publisher) -> None:
+    try:
+        publisher.cycle()
+    except channel.FencedError as error:
+        # A publisher that led before this one finished its last step; the next cycle sees to it.
+        log.warning("publisher_fenced", error=str(error))
