@@ -94,6 +94,16 @@ class Consumer:
 
     def step(self) -> int:
         """Take in the next batch; return how many entries it had."""
+        try:
+            return self._step()
+        except redis.ResponseError as error:
+            if not _GROUP_GONE.match(str(error)):
+                raise
+            # And so is everything else that Redis held: begin anew.
+            self._run_id = None
+            return 0
+
+    def _step(self) -> int:
         if clock.monotonic() - self._checked_at > _CHECK_SECONDS or self._run_id is None:
             self._prepare()
             self._checked_at = clock.monotonic()
@@ -179,16 +189,9 @@ class Consumer:
         pipeline.execute()
 
     def _read(self) -> list[Entry]:
-        try:
-            answer = self._redis.xreadgroup(
-                keys.USAGE_GROUP, self._name, {keys.USAGE: ">"}, count=_COUNT, block=_BLOCK_MS
-            )
-        except redis.ResponseError as error:
-            if not _GROUP_GONE.match(str(error)):
-                raise
-            # And so is everything else that Redis held: begin anew.
-            self._run_id = None
-            return []
+        answer = self._redis.xreadgroup(
+            keys.USAGE_GROUP, self._name, {keys.USAGE: ">"}, count=_COUNT, block=_BLOCK_MS
+        )
         return [_entry(*item) for _, items in answer or () for item in items]
 
     def _claim(self) -> list[Entry]:

@@ -34,6 +34,7 @@ class Arrival:
     ended: dict[int, Call] = dataclasses.field(default_factory=dict)
     refused: list[tuple[Refused, Chunk]] = dataclasses.field(default_factory=list)
     stretches: list[Stretch] = dataclasses.field(default_factory=list)
+    intact: list[Stretch] = dataclasses.field(default_factory=list)
     end: Position | None = None
 
     def add(self, chunk: Chunk) -> None:
@@ -43,6 +44,8 @@ class Arrival:
         self.ended |= decoded.ended
         self.refused += [(refused, chunk) for refused in decoded.refused]
         self.stretches.append((chunk.start, chunk.end))
+        if not chunk.damage:
+            self.intact.append((chunk.start, chunk.end))
         if chunk.last:
             self.end = chunk.end
 
@@ -142,7 +145,8 @@ def _store_begun(session: Session, row: UsageWriter, arrival: Arrival) -> None:
 
 
 def _quarantine_refused(session: Session, row: UsageWriter, arrival: Arrival) -> None:
-    """Keep what was no record, unless that stretch of the journal had arrived before it broke."""
+    """Keep what was no record, unless that stretch of the journal arrived before it broke."""
+    arrived = cover(row.covered, arrival.intact)
     entries = [
         entry(
             row.writer,
@@ -152,7 +156,7 @@ def _quarantine_refused(session: Session, row: UsageWriter, arrival: Arrival) ->
             refused.data,
         )
         for refused, chunk in arrival.refused
-        if not is_covered(row.covered, chunk.start, chunk.end)
+        if not (chunk.damage and is_covered(arrived, chunk.start, chunk.end))
     ]
     quarantine(session, entries)
 
