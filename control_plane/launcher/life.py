@@ -93,6 +93,8 @@ class Life:
 
     def end(self) -> None:
         """Let open streams end, stop every program and leave nothing behind."""
+        if not self._supervision.started:
+            return
         signals = self._signals.count
         drain = self._settings.gateway.drain_seconds
         terminal.say(f"\nStopping: open streams have {drain} s to end (Ctrl-C ends them now) …")

@@ -94,6 +94,11 @@ class Supervision:
         write_session(self._state, self._daemon.pid)
 
     @property
+    def started(self) -> bool:
+        """Tell whether anything was started."""
+        return self._daemon is not None
+
+    @property
     def alive(self) -> bool:
         """Tell whether supervisord runs."""
         return self._daemon is not None and self._daemon.poll() is None
@@ -143,13 +148,19 @@ def render_config(state: Path, programs: Sequence[Program]) -> str:
         text += _PROGRAM.format(
             name=program.name,
             command=_escape(shlex.join([*wrapper, *program.command])),
-            directory=_escape(str(Path.cwd())),  # relative paths in settings start there
+            directory=_escape(str(_working_folder(state))),
             priority=priority,
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
             log_bytes=_LOG_BYTES,
         )
     return text
+
+
+def _working_folder(state: Path) -> Path:
+    """Return where relative paths in settings start: here, unless the programs cannot come here."""
+    here = Path.cwd()
+    return here if os.access(here, os.X_OK, effective_ids=True) else state
 
 
 def _escape(text: str) -> str:
