@@ -12,6 +12,9 @@ RUNTIME_PACKAGES := python3-venv nginx libnginx-mod-http-lua lua-resty-core lua-
     lua-cjson lua-nginx-redis lua-nginx-dns redis-server curl
 TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git
 
+# These start whole installations and count on the machine: one after the other.
+WHOLE_SYSTEM_TESTS := tests/integration/launcher tests/e2e tests/faults
+
 UP_OPTIONS = --state $(STATE) $(if $(GATEWAY_PORT),--gateway-port $(GATEWAY_PORT)) \
     $(if $(ADMIN_PORT),--admin-port $(ADMIN_PORT)) $(if $(READY_FILE),--ready-file $(READY_FILE))
 
@@ -32,8 +35,8 @@ run: setup ## Set up, then start Yumen with a demo tenant
 .PHONY: test
 test: $(VENV)/test.stamp ## Run all tests
 	busted
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/e2e --ignore tests/faults
-	$(BIN)/pytest -q tests/e2e tests/faults
+	$(BIN)/pytest -q -n 2 --dist loadfile $(addprefix --ignore ,$(WHOLE_SYSTEM_TESTS))
+	$(BIN)/pytest -q $(WHOLE_SYSTEM_TESTS)
 
 .PHONY: check
 check: $(VENV)/test.stamp ## Lint, types, import rules, generated files
