@@ -104,6 +104,11 @@ class JournalWriter:
         self._write(self.number, self.at, word)
         self.at += journal.frame_bytes(len(payload))
 
+    def fill(self, frames: bytes) -> None:
+        """Write many whole frames at once; they must fit in the segment."""
+        self._write(self.number, self.at, frames)
+        self.at += len(frames)
+
     def call(self, seq: int, outcome: Outcome = Outcome.COMPLETE, **fields: Any) -> None:
         """Write both records of one call."""
         begun = begin(seq, **fields)

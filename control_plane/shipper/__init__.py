@@ -3,6 +3,6 @@
 It knows Redis and the node's own files; it never sees the database.
 """
 
-from control_plane.shipper.process import run
+from control_plane.shipper.process import ShipperRunningError, run
 
-__all__ = ["run"]
+__all__ = ["ShipperRunningError", "run"]

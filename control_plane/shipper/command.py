@@ -13,4 +13,7 @@ from control_plane.core.settings import Settings
 def shipper_command(settings: Settings) -> None:
     """Ship this gateway node's usage journal and keep its last good configuration."""
     logging.configure(settings)
-    shipper.run(settings)
+    try:
+        shipper.run(settings)
+    except shipper.ShipperRunningError as error:
+        raise click.ClickException(str(error)) from error

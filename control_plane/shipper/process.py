@@ -145,7 +145,7 @@ def _alone(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ShipperRunningError(f"another shipper holds {path}") from None
+            raise ShipperRunningError(f"Another shipper holds {path}.") from None
         yield
     finally:
         os.close(descriptor)
