@@ -64,7 +64,6 @@ def _models_of(tenant_id: uuid.UUID | None) -> Select[AIModel]:
 
 def create_model(session: Session, values: Mapping[str, Any]) -> AIModel:
     """Add a model with the fields of `AIModel`; `api_key` is given in clear."""
-    _refuse_taken_name(session, values["name"])
     model = AIModel()
     _assign(model, {key: value for key, value in values.items() if key != "api_key"})
     session.add(model)
@@ -78,14 +77,12 @@ def create_model(session: Session, values: Mapping[str, Any]) -> AIModel:
 def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) -> AIModel:
     """Change a model; without `api_key` in *values* the stored key stays."""
     renamed = values["name"] != model.name
-    if renamed:
-        _refuse_taken_name(session, values["name"])
     _assign(model, {key: value for key, value in values.items() if key != "api_key"})
-    if "api_key" in values:
-        set_api_key(session, model, values["api_key"])
     # Renaming locks the row's unique name against new foreign keys to it, so the tenants listed
     # below are all that know the old name.
     _flush(session, _name_taken(model.name))
+    if "api_key" in values:
+        set_api_key(session, model, values["api_key"])
     emit(session, ModelSaved(model_id=model.id))
     if renamed:
         users = select(TenantModelConfig.tenant_id).where(TenantModelConfig.model_id == model.id)
@@ -101,12 +98,9 @@ def delete_model(session: Session, model: AIModel) -> None:
         Conflict: a tenant may still call it.
     """
     in_use = Conflict("model_in_use", f"Tenants are configured for {model.name}; deactivate it.")
-    used = select(TenantModelConfig.id).where(TenantModelConfig.model_id == model.id).limit(1)
-    if session.scalar(used) is not None:
-        raise in_use
+    emit(session, ModelDeleted(model_id=model.id))
     session.delete(model)
     _flush(session, in_use)
-    emit(session, ModelDeleted(model_id=model.id))
 
 
 def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
@@ -119,7 +113,7 @@ def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
 def list_tenant_models(
     session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int
 ) -> Page[TenantModel]:
-    """Return a tenant's models, those configured first first."""
+    """Return a tenant's models in the order in which they were configured."""
     tenants.get_tenant(session, tenant_id)
     query = (
         select(TenantModelConfig)
@@ -204,11 +198,6 @@ def _assign(row: AIModel | TenantModelConfig, values: Mapping[str, Any]) -> None
 
 def _name_taken(name: str) -> Conflict:
     return Conflict("model_name_taken", f"There is a model named {name} already.")
-
-
-def _refuse_taken_name(session: Session, name: str) -> None:
-    if session.scalar(select(AIModel.id).where(AIModel.name == name)) is not None:
-        raise _name_taken(name)
 
 
 def _flush(session: Session, conflict: Conflict) -> None:
