@@ -212,12 +212,15 @@ def _compare(made: list[Journal], database: Database, client: redis.Redis) -> No
 
 
 RUN = settings(
-    max_examples=50,
+    max_examples=30,
     phases=[Phase.generate],
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+SEARCH = settings(RUN, max_examples=150)
 
 
 def test_each_call_is_there_once(deliver: Callable[..., None]) -> None:
@@ -234,7 +237,7 @@ class AcknowledgesFirst(Mortal):
 
 def test_acknowledging_before_the_commit_is_found(deliver: Callable[..., None]) -> None:
     with pytest.raises(AssertionError):
-        RUN(given(deliveries())(deliver_to(deliver, AcknowledgesFirst)))()
+        SEARCH(given(deliveries())(deliver_to(deliver, AcknowledgesFirst)))()
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -256,7 +259,7 @@ def test_a_missing_unique_key_is_found(
 
     monkeypatch.setattr(ingest, "_insert", careless)
     with pytest.raises(AssertionError):
-        RUN(given(deliveries())(deliver_to(deliver, Mortal)))()
+        SEARCH(given(deliveries())(deliver_to(deliver, Mortal)))()
 
 
 def deliver_to(deliver: Callable[..., None], kind: type[Mortal]) -> Callable[..., None]:
