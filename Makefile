@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STATE ?= .yumen
 
 RUNTIME_PACKAGES := python3-venv nginx libnginx-mod-http-lua lua-resty-core lua-resty-lrucache \
-    lua-cjson lua-nginx-redis lua-nginx-dns redis-server curl
+    lua-cjson lua-nginx-redis lua-nginx-dns redis-server ca-certificates curl
 TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git
 
 # These start whole installations and count on the machine: one after the other.
@@ -26,9 +26,10 @@ help: ## Print this list
 
 .PHONY: setup
 setup: $(VENV)/runtime.stamp ## Install what Yumen needs: Debian packages, then .venv
+	@echo "Everything Yumen needs is installed."
 
 .PHONY: run
-run: setup ## Set up, then start Yumen with a demo tenant
+run: $(VENV)/runtime.stamp ## Set up, then start Yumen with a demo tenant
 	@exec $(BIN)/yumen up --demo $(UP_OPTIONS)
 
 ##@ Work on it
@@ -107,9 +108,18 @@ if [ -n "$$missing" ]; then \
     elif command -v sudo >/dev/null; then as="sudo"; \
     else echo "Run this line as root, then make again:  apt-get update && $$line" >&2; exit 1; fi; \
     echo "Installing$$missing …"; \
-    export DEBIAN_FRONTEND=noninteractive; \
     $$as apt-get update -qq; \
-    $$as $$line -qq >/dev/null </dev/null; \
+    $$as env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $$line -qq >/dev/null </dev/null; \
+    $(keep_services_off); \
+fi
+endef
+
+# Debian starts what it installs. Yumen runs its own; nothing else shall listen because of it.
+define keep_services_off
+if [ -d /run/systemd/system ]; then \
+    for name in nginx redis-server postgresql; do \
+        case "$$missing" in *" $$name"*) $$as systemctl disable --now -q $$name || true;; esac; \
+    done; \
 fi
 endef
 
