@@ -8,13 +8,14 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
-    """Counts stop signals while its `with` block runs."""
+    """Counts stop signals while its `with` block runs; what was ignored (nohup) stays ignored."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __enter__(self) -> Self:
-        self._former = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        heard = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        self._former = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(
