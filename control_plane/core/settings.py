@@ -119,6 +119,7 @@ class DemoSettings:
 
     upstream: str | None
     upstream_key: str | None = dataclasses.field(repr=False)
+    upstream_model: str | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import requests
@@ -66,10 +67,19 @@ class AdminClient:
         return answer
 
 
-def make_demo(client: AdminClient, record: DemoRecord, endpoint: str, key: str | None) -> None:
+@dataclass(frozen=True)
+class Upstream:
+    """What answers the demo model."""
+
+    endpoint: str
+    key: str | None = field(default=None, repr=False)
+    model: str | None = None  # the name it knows the model by; None: ours
+
+
+def make_demo(client: AdminClient, record: DemoRecord, upstream: Upstream) -> None:
     """Make what is missing of the demo: tenant, domain, key and model. The record is filled in.
 
-    The tenant has no limits. The model is set anew each time, because the upstream may have moved.
+    The tenant has no limits. The model follows the upstream, which may have moved.
     """
     tenant = client.ensure("/tenants", {"name": TENANT}, "name")
     tenant_path = f"/tenants/{tenant['id']}"
@@ -77,19 +87,27 @@ def make_demo(client: AdminClient, record: DemoRecord, endpoint: str, key: str |
     domain = client.ensure(f"{tenant_path}/domains", domain_body, "domainName")
     if not domain["isVerified"]:
         client.call("POST", f"{tenant_path}/domains/{domain['id']}/verify", {"method": "manual"})
-    model_body = {
-        "name": MODEL,
-        "provider": "openai",
-        "endpoint": endpoint,
-        "apiKey": key,
-        "costPerCall": "0.01",
-        "isActive": True,
-    }
-    model = client.ensure("/models", model_body, "name")
-    if model["endpoint"] != endpoint or model["hasApiKey"] != bool(key) or key:
-        client.call("PUT", f"/models/{model['id']}", model_body)
+    model = _make_model(client, upstream)
     client.ensure(f"{tenant_path}/models", {"modelId": model["id"]}, "modelId")
     if record.api_key is None or record.tenant_id != tenant["id"]:
         made = client.call("POST", f"{tenant_path}/api-keys", {"name": "demo"})
         record.api_key = made["key"]
     record.tenant_id, record.domain, record.model = tenant["id"], DOMAIN, MODEL
+
+
+def _make_model(client: AdminClient, upstream: Upstream) -> dict[str, Any]:
+    body = {
+        "name": MODEL,
+        "provider": "openai",
+        "endpoint": upstream.endpoint,
+        "apiKey": upstream.key,
+        "parameters": {"model": upstream.model} if upstream.model else {},
+        "costPerCall": "0.01",
+        "isActive": True,
+    }
+    model = client.ensure("/models", body, "name")
+    same = all(model[name] == body[name] for name in ("endpoint", "parameters"))
+    if not same or upstream.key or model["hasApiKey"]:
+        # A key is never shown, so whether it is still this one cannot be seen.
+        client.call("PUT", f"/models/{model['id']}", body)
+    return model

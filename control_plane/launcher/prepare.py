@@ -5,7 +5,7 @@ from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
 from control_plane.core.migrations import upgrade
 from control_plane.core.settings import Settings
-from control_plane.demo import AdminClient, DemoRecord, SignInError, make_demo
+from control_plane.demo import AdminClient, DemoRecord, SignInError, Upstream, make_demo
 from control_plane.gateway import RenderError, render
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.readiness import admin_url
@@ -47,7 +47,9 @@ def prepare_demo(settings: Settings, record: DemoRecord, operator: str) -> str |
     Raises:
         LaunchError: there is no demo, and none can be made.
     """
-    endpoint = settings.demo.upstream or f"http://127.0.0.1:{record.upstream_port}/v1"
+    demo = settings.demo
+    endpoint = demo.upstream or f"http://127.0.0.1:{record.upstream_port}/v1"
+    upstream = Upstream(endpoint, demo.upstream_key, demo.upstream_model)
     try:
         client = AdminClient(admin_url(settings), operator, record.operator_password or "")
     except SignInError as error:
@@ -57,5 +59,5 @@ def prepare_demo(settings: Settings, record: DemoRecord, operator: str) -> str |
             "--demo needs the operator's password, which the first start showed: put "
             f'{{"operator_password": "…"}} into {settings.state / "demo.json"}.'
         ) from error
-    make_demo(client, record, endpoint, settings.demo.upstream_key)
+    make_demo(client, record, upstream)
     return None
