@@ -13,7 +13,7 @@ import pytest
 import requests
 
 from control_plane.launcher.processes import find_process, list_processes, list_session
-from tests.stack import Stack, until
+from tests.stack import YUMEN, Stack, until
 
 LEADERS = ["redis", "controlPlane", "worker", "shipper", "nginx"]
 
@@ -183,3 +183,26 @@ def test_without_a_demo_the_password_is_shown_once() -> None:
         stack.start()
         assert stack.ready["operator"] == {"username": "operator", "password": None}
         assert password not in stack.output.read_text()
+
+
+def test_the_demo_model_goes_where_the_settings_say() -> None:
+    """Our demo upstream, started by hand, stands for the provider."""
+    command = [str(YUMEN), "demo-upstream", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
+        assert provider.stdout is not None
+        url = provider.stdout.readline().split()[-1]
+        elsewhere = {
+            "YUMEN_DEMO_UPSTREAM": url,
+            "YUMEN_DEMO_UPSTREAM_KEY": "sk-provider",
+            "YUMEN_DEMO_UPSTREAM_MODEL": "provider-model",
+        }
+        with Stack(elsewhere) as stack:
+            assert chat(stack, "Hello").json()["model"] == "provider-model"
+            assert "demo-upstream" not in stack.output.read_text()
+            stack.stop()
+            for name in elsewhere:
+                del stack.environment[name]
+            stack.start()
+            assert chat(stack, "Hello").json()["model"] == "demo-chat"
+            assert "sk-provider" not in stack.output.read_text()
+        provider.terminate()
