@@ -108,8 +108,10 @@ if [ -n "$$missing" ]; then \
     elif command -v sudo >/dev/null; then as="sudo"; \
     else echo "Run this line as root, then make again:  apt-get update && $$line" >&2; exit 1; fi; \
     echo "Installing$$missing …"; \
-    $$as apt-get update -qq; \
-    $$as env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $$line -qq >/dev/null </dev/null; \
+    log=$$(mktemp); \
+    { $$as apt-get update && $$as env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $$line; } \
+        >$$log 2>&1 </dev/null || { cat $$log >&2; exit 1; }; \
+    rm $$log; \
     $(keep_services_off); \
 fi
 endef

@@ -20,7 +20,7 @@ def test_each_signal_counts_and_the_former_handlers_return() -> None:
     former = signal.getsignal(signal.SIGTERM)
     with StopSignals() as signals:
         os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
         assert signals.count == 2
     assert signal.getsignal(signal.SIGTERM) == former
 
