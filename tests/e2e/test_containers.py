@@ -17,7 +17,7 @@ import requests
 import yaml
 
 from control_plane.core.root import project_root
-from control_plane.demo import AdminClient, DemoRecord, make_demo
+from control_plane.demo import AdminClient, DemoRecord, Upstream, make_demo
 from tests.servers import PostgresServer
 from tests.stack import YUMEN, free_port, until
 
@@ -142,7 +142,7 @@ def test_a_call_through_the_containers_is_metered(containers: Containers) -> Non
         until(lambda: _answers(f"{containers.admin}/readyz"), "control plane ready")
         client = AdminClient(containers.admin, "operator", password)
         demo = DemoRecord()
-        make_demo(client, demo, f"http://127.0.0.1:{containers.ports['upstream']}/v1", None)
+        make_demo(client, demo, Upstream(f"http://127.0.0.1:{containers.ports['upstream']}/v1"))
         until(lambda: _answers(f"{containers.gateway}/readyz"), "gateway ready")
 
         def call() -> requests.Response:

@@ -151,5 +151,5 @@ def test_every_call_is_metered_once_whatever_dies(stack: Stack) -> None:
 def test_the_chaos_finds_a_broken_consumer(mutant: str, damage: str) -> None:
     environment = {"PYTHONPATH": str(MUTANTS), "CHAOS_MUTANT": mutant}
     with Stack(environment) as stack:
-        verdict = chaos(stack, 9, ["worker", "worker"], patience=12)
+        verdict = chaos(stack, 12, ["worker"] * 4, patience=12)
     assert damage in verdict.damage()
