@@ -30,14 +30,20 @@ class Process:
 
 
 def find_process(pid: int) -> Process | None:
-    """Return a process that runs; a zombie does not."""
+    """Return a process that runs; a zombie does not, once its last thread is gone.
+
+    The first thread can be a zombie while others still end, and hold the ports until then.
+    """
     try:
         line = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
     # The second field, the program's name, may hold blanks and brackets.
     state, _parent, group, session, *rest = line.rpartition(")")[2].split()
-    return None if state in "ZX" else Process(pid, int(group), int(session), int(rest[15]))
+    threads = int(rest[13])
+    if state in "ZX" and threads <= 1:
+        return None
+    return Process(pid, int(group), int(session), int(rest[15]))
 
 
 def list_processes() -> Iterator[Process]:
