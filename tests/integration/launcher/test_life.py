@@ -158,6 +158,7 @@ def test_a_killed_launcher_leaves_nothing_for_long() -> None:
         stack.process.kill()
         stack.process.wait()
         os.kill(session, signal.SIGKILL)
+        until(lambda: find_process(session) is None, "the end of supervisord", 5)
         left = len(list_session(session))
         assert left >= len(LEADERS)
 
