@@ -21,7 +21,7 @@ from control_plane.contract import keys
 from control_plane.core.crypto import Keyring, ensure_secrets
 from control_plane.core.settings import load_settings
 from control_plane.gateway import nginx_binary, render
-from tests.stack import free_port, until
+from tests.stack import children, free_port, until
 
 Documents = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
@@ -183,8 +183,7 @@ class NginxServer:
     def workers(self) -> list[int]:
         """Return the process ids of nginx's workers."""
         assert self.process is not None
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in children.read_text().split()]
+        return children(self.process.pid)
 
     def status(self) -> dict[str, Any]:
         """Return what the node has reported, {} for nothing yet."""

@@ -19,22 +19,17 @@ POSTGRES_USER = "postgres"
 
 
 class RedisServer:
-    """A redis-server without persistence, on a Unix socket."""
+    """A redis-server on a Unix socket; it keeps nothing: after `kill` and `start` it is empty."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ym"))
+        self.folder.chmod(0o755)
         self.socket = self.folder / "redis.sock"
         self.url = f"unix://{self.socket}?db=0"
+        self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            [
-                "redis-server",
-                *("--port", "0", "--unixsocket", str(self.socket)),
-                *("--save", "", "--dir", str(self.folder), "--logfile", "redis.log"),
-            ]
-        )
-        until(self._answers, "Redis answers", 10)
+        self.start()
         return self
 
     def __exit__(
@@ -43,9 +38,22 @@ class RedisServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.kill()
+        shutil.rmtree(self.folder)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        # A gateway that root started has workers of another user.
+        options = ("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777")
+        storage = ("--save", "", "--dir", str(self.folder), "--logfile", "redis.log")
+        self.process = subprocess.Popen(["redis-server", *options, *storage])
+        until(self._answers, "Redis answers", 10)
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        assert self.process is not None
         self.process.kill()
         self.process.wait(10)
-        shutil.rmtree(self.folder)
 
     def _answers(self) -> bool:
         try:

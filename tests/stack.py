@@ -35,6 +35,11 @@ def until(look: Callable[[], Any], what: str, seconds: float = 30) -> Any:
     return answer
 
 
+def children(pid: int) -> list[int]:
+    """Return the direct children of a process, such as nginx's workers of their master."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 class Stack:
     """`yumen up --demo` on free ports with a state directory of its own."""
 

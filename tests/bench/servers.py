@@ -9,7 +9,7 @@ from pathlib import Path
 
 from control_plane.gateway import nginx_binary
 from control_plane.gateway.nginx import lua_modules
-from tests.stack import free_port, until
+from tests.stack import children, free_port, until
 
 # 500 bytes, as a chat completion with its usage.
 ANSWER = (
@@ -100,9 +100,8 @@ def _nginx(http: str, port: int, modules: str = "", access_log: str = "off") -> 
         command = [nginx_binary(), "-p", folder, "-c", "nginx.conf", "-e", "error.log"]
         process = subprocess.Popen(command)
         try:
-            children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-            worker = until(lambda: children.read_text().split(), "nginx forks its worker", 10)
-            yield Server(port, int(worker[0]))
+            workers = until(lambda: children(process.pid), "nginx forks its worker", 10)
+            yield Server(port, workers[0])
         finally:
             process.terminate()
             process.wait(20)

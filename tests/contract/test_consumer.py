@@ -12,8 +12,8 @@ import yaml
 
 from tests.contract import state
 from tests.gateway import NginxServer
-from tests.integration.ai.upstream import Upstream
 from tests.servers import RedisServer
+from tests.upstream import Upstream
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,14 @@ omission); here request n leaves at start + n / rate.
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.stack import Stack
 
 
 @dataclass
@@ -130,6 +135,26 @@ async def _run(target: Target, rate: int, seconds: float, prefix: str) -> Answer
 def run(target: Target, rate: int, seconds: float, prefix: str) -> Answers:
     """Send *rate* requests a second for *seconds*; every fourth is a stream."""
     return asyncio.run(_run(target, rate, seconds, prefix))
+
+
+def start_load(stack: Stack, rate: int, seconds: float, prefix: str) -> subprocess.Popen[bytes]:
+    """Load the demo model of *stack* from a process of its own, until `finish_load`."""
+    demo = stack.ready["demo"]
+    port = urlsplit(stack.ready["gateway"]).port
+    assert port is not None
+    target = Target(port, demo["domain"], demo["apiKey"], demo["model"])
+    arguments = [json.dumps(asdict(target)), str(rate), str(seconds), prefix]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.load", *arguments],
+        stdout=subprocess.PIPE,
+    )
+
+
+def finish_load(load: subprocess.Popen[bytes], seconds: float) -> dict[str, Any]:
+    """Wait until a load of *seconds* has ended; return its `Answers` as JSON has them."""
+    output, _ = load.communicate(timeout=seconds + 60)
+    assert load.returncode == 0
+    return dict(json.loads(output))
 
 
 def main(arguments: list[str]) -> None:

@@ -7,8 +7,6 @@ The controls show that the test can fail: with a broken consumer it must find th
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from tests.stack import Stack, until
+from tests.faults.load import finish_load, start_load
+from tests.stack import Stack, children, until
 
 RATE = 500
 REDELIVERY_SECONDS = 8
@@ -64,11 +63,6 @@ class Verdict:
         )
 
 
-def children(pid: int) -> list[int]:
-    """Return the direct children of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def kill(stack: Stack, role: str) -> None:
     """kill -9 the leader of *role*, or one nginx worker, and wait until it was replaced."""
     stack.reload()
@@ -87,26 +81,12 @@ def kill(stack: Stack, role: str) -> None:
 
 def chaos(stack: Stack, seconds: float, roles: list[str], patience: float = 45) -> Verdict:
     """Load *stack* for *seconds* while the leaders of *roles* die one after the other."""
-    demo = stack.ready["demo"]
-    target = {
-        "port": urlsplit(stack.ready["gateway"]).port,
-        "host": demo["domain"],
-        "key": demo["apiKey"],
-        "model": demo["model"],
-    }
-    answers = stack.state / "answers.json"
-    arguments = [json.dumps(target), str(RATE), str(seconds), "chaos"]
-    with answers.open("wb") as output:
-        load = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.load", *arguments],
-            stdout=output,
-        )
+    load = start_load(stack, RATE, seconds, "chaos")
     start = time.monotonic()
     for number, role in enumerate(roles, start=1):
         until(lambda n=number: time.monotonic() - start > n * seconds / (len(roles) + 2), role, 60)
         kill(stack, role)
-    assert load.wait(seconds + 60) == 0
-    seen = json.loads(answers.read_text())
+    seen = finish_load(load, seconds)
     verdict = Verdict(set(seen["sent"]), set(seen["complete"]), served(stack), [], roles)
 
     def settled() -> bool:

@@ -1,20 +1,18 @@
 """Redis loses everything under traffic: every node keeps serving, the publisher restores it."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 import redis
 
 from control_plane.contract import keys
+from tests.faults.load import finish_load, start_load
 from tests.stack import Stack, until
 
+RATE = 100
 SECONDS = 12
 
 
@@ -31,17 +29,7 @@ def node(stack: Stack) -> dict[str, Any]:
 
 
 def test_nodes_serve_on_and_never_apply_an_empty_state(stack: Stack) -> None:
-    demo = stack.ready["demo"]
-    target = {
-        "port": urlsplit(stack.ready["gateway"]).port,
-        "host": demo["domain"],
-        "key": demo["apiKey"],
-        "model": demo["model"],
-    }
-    load = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.load", json.dumps(target), "100", str(SECONDS), "w"],
-        stdout=subprocess.PIPE,
-    )
+    load = start_load(stack, RATE, SECONDS, "wiped")
     before = node(stack)
     socket = stack.state / "s" / "redis" / "redis.sock"
     connection = redis.Redis(unix_socket_path=str(socket))
@@ -50,11 +38,10 @@ def test_nodes_serve_on_and_never_apply_an_empty_state(stack: Stack) -> None:
         if damage == "kill":
             os.kill(stack.ready["pids"]["redis"], signal.SIGKILL)
         until(lambda: _has_configuration(connection), f"the publisher to restore after {damage}")
-    output, _ = load.communicate(timeout=SECONDS + 60)
-    answers = json.loads(output)
+    answers = finish_load(load, SECONDS)
     assert answers["broken"] == []
     assert answers["refused"] == {}
-    assert len(answers["complete"]) == 100 * SECONDS
+    assert len(answers["complete"]) == RATE * SECONDS
 
     after = until(
         lambda: (n := node(stack))["applied"]["epoch"] > before["applied"]["epoch"] and n,

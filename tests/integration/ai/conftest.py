@@ -12,9 +12,9 @@ import requests
 
 from control_plane.contract.journal import HEADER_BYTES, Record, read_frames, read_record
 from tests.gateway import NginxServer, new_key
-from tests.integration.ai.upstream import Upstream
-from tests.integration.gateway.conftest import DisposableRedis
+from tests.servers import RedisServer
 from tests.stack import until
+from tests.upstream import Upstream
 
 HOST = "acme.test"
 CHAT = "/v1/chat/completions"
@@ -116,7 +116,7 @@ def open_stage(upstream: Upstream, **settings: str) -> Iterator[Stage]:
     """Run a gateway in front of *upstream*; *settings* are environment variables."""
     key_id, key = new_key()
     tenant = str(uuid.uuid4())
-    with DisposableRedis() as server:
+    with RedisServer() as server:
         gateway = NginxServer(server.url, environment=settings)
         made = Stage(gateway, upstream, tenant, key)
         model = made.model_document("m")

@@ -13,7 +13,7 @@ import requests
 
 from control_plane.contract.journal import Outcome, UsageSource
 from tests.integration.ai.conftest import CHAT, HOST, Stage
-from tests.integration.ai.upstream import (
+from tests.upstream import (
     ANSWER,
     CHUNK,
     DONE,

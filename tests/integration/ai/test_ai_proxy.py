@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.ai.conftest import HOST, Stage
-from tests.integration.ai.upstream import ANSWER, respond
+from tests.upstream import ANSWER, respond
 
 PLAIN = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from control_plane.core.clock import now
+from tests.dns_server import DnsServer
 from tests.integration.ai.conftest import Stage, open_stage
-from tests.integration.ai.name_server import NameServer, use_name_server
-from tests.integration.ai.upstream import Upstream
+from tests.integration.ai.name_server import use_name_server
+from tests.upstream import Upstream
 
 NAMES = ["a.test", "b.test", "c.test"]
 DAY = datetime.timedelta(days=1)
@@ -80,9 +81,9 @@ def secure(authority: Authority, folder: Path) -> Iterator[Stage]:
         "YUMEN_GATEWAY_UPSTREAM_SLOTS": "2",
     }
     names = [*NAMES, "other.test"]
-    records = {(name, "A"): (300, ["127.0.0.1"]) for name in names}
+    records = {(name, "A"): ["127.0.0.1"] for name in names}
     with (
-        NameServer(records) as name_server,
+        DnsServer(records) as name_server,
         Upstream(tls=authority.server(*NAMES)) as upstream,
         open_stage(upstream, **settings) as stage,
     ):

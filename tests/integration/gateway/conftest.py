@@ -1,68 +1,19 @@
 """A gateway with two workers on a Redis of its own, which the tests may wipe, stop and kill."""
 
 import json
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
-import redis
 
 from tests.gateway import NginxServer, new_key
-from tests.integration.ai.upstream import Upstream
-from tests.stack import until
+from tests.servers import RedisServer
+from tests.upstream import Upstream
 
 HOST = "acme.test"
 OTHER_HOST = "other.test"
-
-
-class DisposableRedis:
-    """A redis-server without persistence: after `kill` and `start` it is empty."""
-
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="ym"))
-        self.folder.chmod(0o755)
-        self.socket = self.folder / "redis.sock"
-        self.url = f"unix://{self.socket}?db=0"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.kill()
-        shutil.rmtree(self.folder)
-
-    def start(self) -> None:
-        options = ("--port", "0", "--unixsocket", str(self.socket), "--unixsocketperm", "777")
-        self.process = subprocess.Popen(
-            ["redis-server", *options, "--save", "", "--dir", str(self.folder), "--logfile", "log"]
-        )
-        until(self._answers, "Redis answers", 10)
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait(10)
-
-    def _answers(self) -> bool:
-        try:
-            with redis.Redis.from_url(self.url) as client:
-                return bool(client.ping())
-        except redis.ConnectionError:
-            return False
 
 
 @dataclass
@@ -71,7 +22,7 @@ class Node:
 
     gateway: NginxServer
     upstream: Upstream
-    redis: DisposableRedis
+    redis: RedisServer
     tenant: str
     model: str
     key_id: str
@@ -132,7 +83,7 @@ class Node:
 
 def make_node(workers: int = 2, environment: Mapping[str, str] | None = None) -> Iterator[Node]:
     """Yield a fresh node that serves its documents."""
-    with Upstream() as upstream, DisposableRedis() as server:
+    with Upstream() as upstream, RedisServer() as server:
         gateway = NginxServer(server.url, workers=workers, environment=environment)
         key_id, key = new_key()
         made = Node(

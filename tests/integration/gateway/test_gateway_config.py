@@ -12,7 +12,8 @@ from typing import Any
 
 from control_plane.contract import keys
 from tests.gateway import NginxServer, new_key
-from tests.integration.gateway.conftest import HOST, DisposableRedis, Node
+from tests.integration.gateway.conftest import HOST, Node
+from tests.servers import RedisServer
 from tests.stack import until
 
 
@@ -221,7 +222,7 @@ def test_reload_keeps_what_is_newer_than_the_file(node: Node) -> None:
 
 
 def test_without_any_configuration_it_is_503_and_not_ready() -> None:
-    with DisposableRedis() as server:
+    with RedisServer() as server:
         gateway = NginxServer(server.url)
         with gateway:
             gateway.start()
@@ -240,7 +241,7 @@ def test_full_memory_is_a_refusal_and_never_an_eviction() -> None:
         entry = {"model": tenant, "parameters": {"p": "x" * 60_000}, "costMultiplier": "1"}
         return {"status": "active", "models": {f"m{number}": entry}}
 
-    with DisposableRedis() as server:
+    with RedisServer() as server:
         small = {"YUMEN_GATEWAY_CONFIG_MEMORY_MB": "1"}
         documents = {"hosts": {HOST: {"tenant": tenant}}, "tenants": {tenant: big(0)}}
         with NginxServer(server.url, documents, environment=small) as gateway:

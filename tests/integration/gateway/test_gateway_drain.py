@@ -7,9 +7,9 @@ import time
 
 import requests
 
-from tests.integration.ai.upstream import CHUNK, DONE, Received
 from tests.integration.gateway.conftest import HOST, Node
 from tests.stack import until
+from tests.upstream import CHUNK, DONE, Received
 
 
 def test_idle_gateway_ends_within_two_seconds(node: Node) -> None:

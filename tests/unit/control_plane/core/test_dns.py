@@ -38,7 +38,7 @@ def test_localhost_is_never_asked_of_a_server(dns_server: DnsServer) -> None:
     resolver = Resolver([dns_server.address])
     assert resolver.addresses("localhost") == [ip_address("127.0.0.1")]
     assert resolver.addresses("demo.localhost") == [ip_address("127.0.0.1")]
-    assert dns_server.asked == []
+    assert not dns_server.asked
 
 
 def test_a_server_that_is_silent_is_not_waited_for_twice() -> None:
