@@ -12,7 +12,7 @@ _G.ngx = setmetatable({
     time = os.time,
 }, { __index = absent })
 
-for _, name in ipairs { "resty.core.base", "resty.lrucache", "ngx.balancer", "ngx.semaphore" } do
+for _, name in ipairs { "resty.core.base", "ngx.balancer", "ngx.semaphore" } do
     package.preload[name] = function() return absent end
 end
 package.preload["table.new"] = function()
