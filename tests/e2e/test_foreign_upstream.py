@@ -9,7 +9,7 @@ import openai
 import pytest
 import requests
 
-from tests.e2e.conftest import openai_client
+from tests.e2e.conftest import metered, offer, openai_client
 from tests.stack import Stack, free_port, until
 
 KEY = "sk-rolter-dev"
@@ -46,27 +46,9 @@ def _answers(url: str) -> bool:
 @pytest.fixture(scope="module")
 def client(stack: Stack, rolter: str) -> Iterator[openai.OpenAI]:
     """Yield the demo tenant's client once the foreign model is callable."""
-    model = stack.api(
-        "POST",
-        "/api/models",
-        json={
-            "name": "foreign",
-            "provider": "openai",
-            "endpoint": rolter,
-            "apiKey": KEY,
-            "parameters": {"model": "fake-llm"},
-            "costPerCall": "0.002",
-            "isActive": True,
-        },
-    )
-    tenant = stack.ready["demo"]["tenantId"]
-    stack.api(
-        "POST",
-        f"/api/tenants/{tenant}/models",
-        json={"modelId": model["id"], "costMultiplier": "1.5"},
-    )
     with openai_client(stack) as made:
-        until(lambda: "foreign" in [m.id for m in made.models.list()], "the model", 5)
+        parameters = {"model": "fake-llm"}
+        offer(stack, made, "foreign", rolter, apiKey=KEY, parameters=parameters)
         yield made
 
 
@@ -89,11 +71,7 @@ def test_chat_stream_and_embeddings(stack: Stack, client: openai.OpenAI) -> None
     )
     assert vectors.data[0].embedding
 
-    def metered() -> dict[str, dict[str, object]] | None:
-        events = {e["requestId"]: e for e in stack.usage_events() if e["model"] == "foreign"}
-        return events if len(events) == 3 else None
-
-    events = until(metered, "three metered calls", 2)
+    events = metered(stack, "foreign", 3)
     assert {e["outcome"] for e in events.values()} == {"complete"}
     assert {e["cost"] for e in events.values()} == {"0.003"}
     assert whole.usage is not None
