@@ -42,6 +42,11 @@ class Endpoint:
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
 
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Who answers there: a key that was given for one origin is not another's."""
+        return (self.scheme, self.host, self.port)
+
 
 def parse(text: str) -> Endpoint:
     """Return the parts of *text*, such as `https://api.example.com/v1`.

@@ -64,7 +64,7 @@ class ModelById(MethodView):
     @models.arguments(ModelUpdateSchema)
     @models.response(200, ModelSchema)
     def put(self, values: dict[str, Any], model_id: uuid.UUID) -> AIModel:
-        """Change an AI model; without `apiKey` the stored key stays."""
+        """Change an AI model; without `apiKey` the stored key stays, for the same host only."""
         _refuse_private_endpoint(values["endpoint"])
         return service.update_model(session(), service.get_model(session(), model_id), values)
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
+from control_plane.ai_models import endpoints
 from control_plane.ai_models.events import (
     ModelDeleted,
     ModelRenamed,
@@ -75,7 +76,13 @@ def create_model(session: Session, values: Mapping[str, Any]) -> AIModel:
 
 
 def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) -> AIModel:
-    """Change a model; without `api_key` in *values* the stored key stays."""
+    """Change a model; without `api_key` in *values* the stored key stays.
+
+    Raises:
+        Invalid: the stored key would be sent to another host than it was given for.
+    """
+    if "api_key" not in values and model.has_api_key:
+        _refuse_other_origin(model.endpoint, values["endpoint"])
     renamed = values["name"] != model.name
     _assign(model, {key: value for key, value in values.items() if key != "api_key"})
     # Renaming locks the row's unique name against new foreign keys to it, so the tenants listed
@@ -89,6 +96,16 @@ def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) ->
         tenant_ids = list(session.scalars(users))
         emit(session, ModelRenamed(model_id=model.id, tenant_ids=tenant_ids))
     return model
+
+
+def _refuse_other_origin(stored: str, wanted: str) -> None:
+    # Whoever may change a model could otherwise have its key sent to a host of their own.
+    if endpoints.parse(stored).origin != endpoints.parse(wanted).origin:
+        raise Invalid.field(
+            "apiKey",
+            "Must be given again, because the endpoint changes: a stored key is never sent to "
+            "another scheme, host or port.",
+        )
 
 
 def delete_model(session: Session, model: AIModel) -> None:

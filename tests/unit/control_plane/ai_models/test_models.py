@@ -191,6 +191,33 @@ def test_the_upstreams_key_never_comes_back(
     assert not [text for text in everything if SECRET in text]
 
 
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://evil.example.com/v1",
+        "https://api.example.com:8443/v1",
+        "http://127.0.0.1:9000/v1",
+    ],
+)
+def test_a_stored_key_is_never_sent_to_another_host(
+    client: FlaskClient, operator: dict[str, str], database: Database, endpoint: str
+) -> None:
+    model = _create(client, operator)
+    headers = operator | {"If-Match": "*"}
+    url = f"/api/models/{model['id']}"
+    without_key = {key: value for key, value in MODEL.items() if key != "apiKey"}
+    moved = without_key | {"endpoint": endpoint}
+    assert _pointers(client.put(url, json=moved, headers=headers)) == ["#/apiKey"]
+    assert client.get(url, headers=operator).json["endpoint"] == MODEL["endpoint"]
+    given = client.put(url, json=moved | {"apiKey": "sk-for-there"}, headers=headers)
+    assert (given.status_code, given.json["endpoint"]) == (200, endpoint)
+    removed = client.put(url, json=without_key | {"apiKey": None}, headers=headers)
+    assert (removed.status_code, removed.json["hasApiKey"]) == (200, False)
+    assert _document(database, model["id"])["apiKey"] is None
+    # Without a stored key there is nothing to leak.
+    assert client.put(url, json=moved, headers=headers).status_code == 200
+
+
 def test_the_document_is_what_the_contract_says(
     client: FlaskClient, operator: dict[str, str], database: Database, settings: Settings
 ) -> None:
