@@ -9,7 +9,11 @@ from control_plane.core.api import Blueprint, PageQuerySchema, session
 from control_plane.core.pagination import Page
 from control_plane.identity import permissions
 from control_plane.identity.models import APIKey, NewAPIKey
-from control_plane.identity.schemas import APIKeyCreateSchema, APIKeySchema, NewAPIKeySchema
+from control_plane.identity.schemas.api_keys import (
+    APIKeyCreateSchema,
+    APIKeySchema,
+    NewAPIKeySchema,
+)
 from control_plane.identity.service import api_keys
 
 blueprint = Blueprint(

@@ -10,7 +10,7 @@ from control_plane.core.api import Blueprint, database, session, settings
 from control_plane.core.auth import current_actor
 from control_plane.core.errors import Unauthorized
 from control_plane.identity import permissions, tokens
-from control_plane.identity.schemas import (
+from control_plane.identity.schemas.auth import (
     LoginSchema,
     PasswordChangeSchema,
     RefreshSchema,

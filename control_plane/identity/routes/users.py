@@ -9,7 +9,7 @@ from control_plane.core.api import Blueprint, session
 from control_plane.core.pagination import Page
 from control_plane.identity import permissions
 from control_plane.identity.models import User, UserStatus
-from control_plane.identity.schemas import (
+from control_plane.identity.schemas.users import (
     UserCreateSchema,
     UserQuerySchema,
     UserSchema,

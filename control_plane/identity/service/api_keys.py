@@ -18,7 +18,7 @@ from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
 from control_plane.identity.events import APIKeyCreated, APIKeyRevoked
-from control_plane.identity.models import KEY_PREFIX, APIKey, NewAPIKey
+from control_plane.identity.models.api_keys import KEY_PREFIX, APIKey, NewAPIKey
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 PUBLIC_ID_LENGTH = 12
