@@ -171,13 +171,25 @@ class WriterJournal:
             return True
         if self._lock is None and not self.segments():
             return False
+        self.dead = self._take_lock()
+        return self.dead
+
+    def check_unused(self) -> bool:
+        """Say whether the writer died before it made a segment; its lock, if any, is kept.
+
+        To be asked only of a directory too old to belong to a process that just starts.
+        """
+        if self.segments():
+            return False
+        return not (self.directory / "lock").exists() or self._take_lock()
+
+    def _take_lock(self) -> bool:
         try:
             if self._lock is None:
                 self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CLOEXEC)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, FileNotFoundError):
             return False
-        self.dead = True
         return True
 
     def read(self, after: Position) -> Chunk | None:

@@ -1,5 +1,6 @@
 """What the shipper does besides shipping: syncs what grew, deletes what is confirmed and old."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,4 +109,35 @@ def test_what_nobody_confirmed_stays(writer: JournalWriter) -> None:
     age(writer, 10_000)
     here = Shipment(WriterJournal(writer.directory, "node"))
     assert delete_old([here], hours=2) == 0
+    assert here.journal.segments() == [1]
+
+
+@pytest.mark.parametrize("left", [(), ("lock",), ("lock", "000001.tmp")])
+def test_the_journal_of_a_worker_that_died_at_its_start_goes(
+    tmp_path: Path, left: tuple[str, ...]
+) -> None:
+    directory = tmp_path / "1-1"
+    directory.mkdir()
+    for name in left:
+        (directory / name).touch()
+    here = Shipment(WriterJournal(directory, "node"))
+    delete_old([here], hours=168)
+    assert directory.exists()  # the worker may be just starting
+    os.utime(directory, (0, 0))
+    delete_old([here], hours=168)
+    assert not directory.exists()
+
+
+def test_the_journal_of_a_worker_that_waits_for_its_first_segment_stays(tmp_path: Path) -> None:
+    directory = tmp_path / "1-1"
+    directory.mkdir()
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        os.utime(directory, (0, 0))
+        here = Shipment(WriterJournal(directory, "node"))
+        delete_old([here], hours=168)
+        assert (directory / "lock").exists()
+        (directory / "000001.seg").touch()
+    os.utime(directory, (0, 0))
+    delete_old([here], hours=168)
     assert here.journal.segments() == [1]
