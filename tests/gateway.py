@@ -17,7 +17,7 @@ from typing import Any, Self
 import redis
 import requests
 
-from control_plane.contract import keys
+from control_plane.contract import SECTIONS, keys
 from control_plane.core.crypto import Keyring, ensure_secrets
 from control_plane.core.settings import load_settings
 from control_plane.gateway import nginx_binary, render
@@ -69,7 +69,7 @@ class Publisher:
         self.epoch += 1
         self.revision += 1
         with self.client.pipeline(transaction=True) as batch:
-            for section in ("hosts", "tenants", "credentials", "models"):
+            for section in SECTIONS:
                 batch.delete(keys.config_section(section))
             for section, documents in list(self.documents.items()):
                 for doc_id, document in documents.items():

@@ -33,6 +33,7 @@ def _whole(pattern: str) -> validate.Regexp:
 
 UUID = _whole("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 DECIMAL = _whole(r"[0-9]{1,20}(\.[0-9]{1,12})?")
+NETWORK = _whole("[0-9a-f:.]{2,45}/[0-9]{1,3}")
 
 
 def _uuid(description: str) -> fields.String:
@@ -41,6 +42,20 @@ def _uuid(description: str) -> fields.String:
 
 def _decimal(description: str) -> fields.String:
     return fields.String(required=True, validate=DECIMAL, metadata={"description": description})
+
+
+def _end(description: str) -> fields.Integer:
+    return fields.Integer(allow_none=True, load_default=None, metadata={"description": description})
+
+
+def _scope(description: str, validator: validate.Validator) -> fields.List[Any]:
+    """Return a list that allows what it names; null, as before there were lists, allows all."""
+    return fields.List(
+        fields.String(validate=validator),
+        allow_none=True,
+        load_default=None,
+        metadata={"description": description},
+    )
 
 
 def _raw_json(description: str) -> fields.Dict:
@@ -82,6 +97,7 @@ class TenantDocument(Document):
         validate=validate.OneOf(["active", "inactive", "suspended"]),
         metadata={"description": "Only an active tenant is served."},
     )
+    expires_at = _end("Unix seconds from which the tenant is not served; null is never.")
     models = fields.Dict(
         keys=fields.String(),
         values=fields.Nested(TenantModelDocument),
@@ -91,7 +107,7 @@ class TenantDocument(Document):
 
 
 class CredentialDocument(Document):
-    """credentials/<public key id>: one API key that may be used."""
+    """credentials/<public id>: one secret of an API key, and what may be done with it."""
 
     tenant = _uuid("The tenant that the key belongs to.")
     key = _uuid("The API key's own id, as usage shows it.")
@@ -100,10 +116,27 @@ class CredentialDocument(Document):
         validate=_whole("[0-9a-f]{64}"),
         metadata={"description": "HMAC-SHA-256 of the whole key under the pepper, in hex."},
     )
-    expires_at = fields.Integer(
-        allow_none=True,
-        load_default=None,
-        metadata={"description": "Unix seconds from which the key is refused; null is never."},
+    expires_at = _end("Unix seconds from which the key is refused; null is never.")
+    models = _scope("Names of the models it may call; null is all.", validate.Length(1, 128))
+    endpoints = _scope("Endpoints it may ask for; null is all.", validate.Length(1, 128))
+    methods = _scope("HTTP methods it may use; null is all.", validate.Length(1, 16))
+    addresses = _scope("Networks (CIDR) it may come from; null is all.", NETWORK)
+
+
+class ProfileDocument(Document):
+    """profiles/<tenant id>: what a tenant's own front end is told, without a key."""
+
+    feature_flags = fields.Dict(
+        keys=fields.String(),
+        values=fields.Boolean(),
+        required=True,
+        metadata={"description": "Flag to whether it is on."},
+    )
+    ui_theme = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        required=True,
+        metadata={"description": "Name of a theme's setting to its text."},
     )
 
 
@@ -152,6 +185,7 @@ class ModelDocument(Document):
 SECTIONS: dict[str, type[Document]] = {
     "hosts": HostDocument,
     "tenants": TenantDocument,
+    "profiles": ProfileDocument,
     "credentials": CredentialDocument,
     "models": ModelDocument,
 }

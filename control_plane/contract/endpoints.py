@@ -1,0 +1,13 @@
+"""What clients may ask the gateway for with an API key; exported as `endpoints.lua`."""
+
+ENDPOINTS = {
+    "/v1/chat/completions": "POST",
+    "/v1/completions": "POST",
+    "/v1/embeddings": "POST",
+    "/v1/models": "GET",
+    "/v1/models/{id}": "GET",
+}
+"""Endpoint, under the name that usage and an API key's scope have for it, to its only method."""
+
+METHODS = tuple(sorted(set(ENDPOINTS.values())))
+"""Every method that some endpoint takes."""
