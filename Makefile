@@ -1,5 +1,6 @@
 # The one front door, for both languages. `make` prints this list.
-# Variables: GATEWAY_PORT, ADMIN_PORT, STATE and READY_FILE go to `yumen up`.
+# Variables: GATEWAY_PORT, ADMIN_PORT, STATE and READY_FILE go to `yumen up`; BENCH names topics of
+# `make bench`.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -59,8 +60,8 @@ faults: $(VENV)/test.stamp ## Kill and wipe things under load, and match the set
 	$(BIN)/pytest -q -s tests/faults
 
 .PHONY: bench
-bench: $(VENV)/test.stamp ## Compare with bare nginx, side by side
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/test.stamp ## Measure what Yumen costs and promises, bare nginx beside it
+	$(BIN)/python -m tests.bench $(BENCH)
 
 .PHONY: contract
 contract: $(VENV)/test.stamp ## Write openresty/contract from control_plane/contract

@@ -1,12 +1,11 @@
-"""How fast usage is taken in and summed up: `python -m tests.bench.usage [events] [summed]`.
+"""How fast usage is taken in and summed up, on both databases.
 
-Takes a journal through Redis into SQLite and PostgreSQL with one consumer and prints events a
-second; then fills a month and prints how long the sums over it take. Fails below the floors.
+Takes a journal through Redis into the database with one consumer; then fills a month and asks for
+the sums over it.
 """
 
 import datetime
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,47 +26,45 @@ from control_plane.usage.consumer import Consumer
 from control_plane.usage.decoding import event_row
 from control_plane.usage.models import Grouping, UsageEvent
 from tests import factories, journal_writer
+from tests.bench.report import Figure, console
 from tests.servers import PostgresServer, RedisServer
 
-FLOOR_EVENTS_A_SECOND = 5000
-FLOOR_SUM_SECONDS = 1.0
+EVENTS, SUMMED = 50_000, 1_000_000
+LEAST_EVENTS_A_SECOND = 5000
+MOST_SUM_SECONDS = 1.0
 IN_FLIGHT = 50
 FIRST_DAY = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
 DAYS = 30
 TRIES = 3
 
 
-def main(arguments: list[str]) -> int:
-    """Measure both databases; return 1 when one is too slow."""
-    events, summed = (int(value) for value in (*arguments, 50_000, 1_000_000)[:2])
-    slow = False
+def bench(size: float) -> list[Figure]:
+    """Measure both databases."""
+    figures: list[Figure] = []
     with RedisServer() as redis_server, PostgresServer() as postgres_server:
-        urls = {"SQLite": None, "PostgreSQL": postgres_server.url(postgres_server.create())}
+        urls = {"SQLite": {}, "PostgreSQL": postgres_server.environ(postgres_server.create())}
         for name, url in urls.items():
             state = Path(tempfile.mkdtemp(prefix="ym"))
-            environ = {"YUMEN_REDIS_URL": redis_server.url} | (
-                {"YUMEN_DATABASE_URL": url} if url else {}
-            )
+            environ = {"YUMEN_REDIS_URL": redis_server.url, **url}
             settings = load_settings(state=state, environ=environ)
             database = Database(settings)
             migrations.upgrade(database)
-            slow |= _report_intake(name, settings, database, events)
-            slow |= _report_sums(name, database, summed)
+            figures.append(_intake(name, settings, database, round(EVENTS * size)))
+            figures += _sums(name, database, round(SUMMED * size))
             database.close()
             shutil.rmtree(state)
-    return 1 if slow else 0
+    return figures
 
 
-def _report_intake(name: str, settings: Settings, database: Database, events: int) -> bool:
+def _intake(name: str, settings: Settings, database: Database, events: int) -> Figure:
     with redis.Redis.from_url(settings.redis_url) as client:
         client.flushall()
         for chunk in _chunks(events):
             client.xadd(keys.USAGE, chunk.fields())
         consumer = Consumer(database, client, "bench")
         seconds = _timed(lambda: _drain(consumer, client))
-    rate = events / seconds
-    print(f"{name:10} intake {rate:8,.0f} events/s (two records each)")  # noqa: T201
-    return rate < FLOOR_EVENTS_A_SECOND
+    what = f"usage, {name}: taken in (two records an event)"
+    return Figure(what, events / seconds, "events/s", least=LEAST_EVENTS_A_SECOND)
 
 
 def _drain(consumer: Consumer, client: redis.Redis) -> None:
@@ -93,21 +90,19 @@ def _chunks(calls: int) -> Iterator[Chunk]:
     yield Chunk("node-1-1", start, Position(1, at + len(data)), data)
 
 
-def _report_sums(name: str, database: Database, events: int) -> bool:
+def _sums(name: str, database: Database, events: int) -> Iterator[Figure]:
     tenant = factories.make_tenant(database)
     seconds = _timed(lambda: _fill(database, tenant, events))
-    print(f"{name:10} filled a month with {events:,} events in {seconds:.0f} s")  # noqa: T201
+    console.print(f"{name}: filled a month with {events:,} events in {seconds:.0f} s")
     period = service.Period(FIRST_DAY, FIRST_DAY + datetime.timedelta(days=DAYS))
-    slow = False
     for grouping in (None, *Grouping):
         with platform_context(), database.session(write=False) as session:
             taken = min(
                 _timed(lambda g=grouping, s=session: service.sum_usage(s, tenant.id, period, g))
                 for _ in range(TRIES)
             )
-        print(f"{name:10} sum of the month by {grouping or 'nothing':8} {taken:.2f} s")  # noqa: T201
-        slow |= taken > FLOOR_SUM_SECONDS
-    return slow
+        what = f"usage, {name}: a month summed by {grouping or 'nothing'}"
+        yield Figure(what, taken, "s", most=MOST_SUM_SECONDS)
 
 
 def _fill(database: Database, tenant: Tenant, events: int) -> None:
@@ -131,7 +126,3 @@ def _timed(work: Callable[[], object]) -> float:
     start = time.monotonic()
     work()
     return time.monotonic() - start
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
