@@ -72,6 +72,7 @@ class GatewaySettings:
     config_memory_mb: int
     ca_file: str
     upstream_slots: int
+    trusted_proxies: tuple[str, ...]
     client_header_seconds: int
     client_body_seconds: int
 
@@ -214,10 +215,15 @@ def _check_meaning(settings: Settings) -> None:
     for name, port in {"admin": settings.admin.port, "gateway": settings.gateway.port}.items():
         if port > MAX_PORT:
             raise SettingsError(f"{name}.port must be at most {MAX_PORT}.")
+    _check_networks("security.upstream_allow", settings.security.upstream_allow)
+    _check_networks("gateway.trusted_proxies", settings.gateway.trusted_proxies)
+
+
+def _check_networks(name: str, texts: tuple[str, ...]) -> None:
     try:
-        addresses.networks(settings.security.upstream_allow)
+        addresses.networks(texts)
     except ValueError as error:
-        raise SettingsError(f"security.upstream_allow: {error}.") from error
+        raise SettingsError(f"{name}: {error}.") from error
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:

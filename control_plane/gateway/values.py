@@ -8,6 +8,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from control_plane.core import addresses
 from control_plane.core.root import project_root
 from control_plane.core.settings import Settings
 from control_plane.gateway.nginx import RenderError
@@ -42,6 +43,7 @@ def template_values(settings: Settings, modules: list[str]) -> Values:
     values["root"] = _path("the installation's directory", str(project_root()))
     values["ca_file"] = _path("gateway.ca_file", settings.gateway.ca_file)
     values["listen"] = listen_address(settings)
+    values["trusted_proxies"] = _networks(settings)
     values["user"] = _user(settings.state)
     values["open_files"] = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     if settings.logging.level not in LOG_LEVELS:
@@ -61,6 +63,14 @@ def listen_address(settings: Settings) -> str:
     except ValueError as error:
         raise RenderError("gateway.host must be an IP address, such as 127.0.0.1.") from error
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _networks(settings: Settings) -> list[str]:
+    """Return the proxies to believe as nginx's `set_real_ip_from` takes them."""
+    try:
+        return [str(network) for network in addresses.networks(settings.gateway.trusted_proxies)]
+    except ValueError as error:
+        raise RenderError(f"gateway.trusted_proxies: {error}.") from error
 
 
 def _number(settings: Settings, name: str) -> int:

@@ -16,7 +16,9 @@ local state = require "yumen.core.state"
 local CACHED_DOCUMENTS = 5000
 local CACHED_MISSES = 1000
 
-local _M = {}
+local _M = {
+    generation = 0,      -- rises with each revision that this worker takes on
+}
 
 local caches = {}        -- section -> id -> decoded document
 local misses             -- "section/id" -> true: strangers must not push out what is served
@@ -83,6 +85,7 @@ end
 --- This worker now serves the revision.
 function _M.move(epoch, number)
     revision.epoch, revision.number = epoch, number
+    _M.generation = _M.generation + 1
     state.report(epoch, number)
 end
 

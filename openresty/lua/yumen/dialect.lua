@@ -1,9 +1,8 @@
 --- Says what went wrong in the form that the client reads: OpenAI's on /v1/*, else RFC 9457.
 local json = require "yumen.core.json"
 
-local encode = json.encode
 local format = string.format
-local gsub = string.gsub
+local quote = json.quote
 
 local AUTHENTICATION = "authentication_error"
 local INVALID = "invalid_request_error"
@@ -26,6 +25,14 @@ local CODES = {
         .. "to another host name." },
 
     forbidden = { 403, PERMISSION, "This is not allowed." },
+    key_address_not_allowed = { 403, PERMISSION, "This API key may not be used from this address; "
+        .. "ask its administrator." },
+    key_endpoint_not_allowed = { 403, PERMISSION, "This API key may not use this endpoint; ask its "
+        .. "administrator." },
+    key_method_not_allowed = { 403, PERMISSION, "This API key may not use this method; ask its "
+        .. "administrator." },
+    key_model_not_allowed = { 403, PERMISSION, "This API key may not call this model; ask its "
+        .. "administrator." },
     tenant_suspended = { 403, PERMISSION, "This account is suspended; ask its administrator." },
     tenant_inactive = { 403, PERMISSION, "This account is not active; ask its administrator." },
 
@@ -80,11 +87,6 @@ local TITLES = {
 local _M = { CODES = CODES }
 
 
-local function quote(text)
-    return (gsub(encode(text), "\\/", "/"))
-end
-
-
 local function openai(ctx, status, code, kind, message)
     return format('{"error":{"message":%s,"type":%s,"param":%s,"code":%s}}', quote(message),
                   quote(kind or (status < 500 and INVALID or SERVER)),
@@ -112,6 +114,12 @@ function _M.error(ctx, status, code)
         return openai(ctx, status, code, kind, message)
     end
     return problem(ctx, status, code, kind, message)
+end
+
+
+--- The event that tells of an error in a stream that has begun.
+function _M.event(ctx, code)
+    return "data: " .. _M.error(ctx, CODES[code][1], code) .. "\n\n"
 end
 
 

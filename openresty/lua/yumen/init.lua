@@ -100,8 +100,8 @@ end
 --- Only what an upstream sends is filtered, never our own refusals.
 function _M.body_filter()
     local ctx = context.current()
-    if ctx and ctx.forwarded and not ctx.failed then
-        pipeline.run("body_filter", ctx)
+    if ctx and ctx.forwarded and not ctx.failed and pipeline.run("body_filter", ctx) then
+        return response.cut_off()
     end
 end
 

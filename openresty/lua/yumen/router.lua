@@ -1,18 +1,23 @@
 --- Which route a request takes, and in which dialect it is answered.
 local byte = string.byte
+local endpoints = require "contract.endpoints"
 local request = require "yumen.core.request"
 local sub = string.sub
 
 local SLASH = byte("/")
 
--- Path to what it is: the only method it takes and the name under which usage shows it.
+-- Path to what it is: the method it takes (`head`: HEAD, too), the name under which usage shows it,
+-- and whether it is open to all without a key.
 local ROUTES = {
-    ["/v1/chat/completions"] = { method = "POST", endpoint = "/v1/chat/completions" },
-    ["/v1/completions"] = { method = "POST", endpoint = "/v1/completions" },
-    ["/v1/embeddings"] = { method = "POST", endpoint = "/v1/embeddings" },
-    ["/v1/models"] = { method = "GET", endpoint = "/v1/models" },
+    ["/.well-known/yumen"] = {
+        method = "GET", head = true, endpoint = "/.well-known/yumen", is_public = true,
+    },
 }
-local ONE_MODEL = { method = "GET", endpoint = "/v1/models/{id}" }
+for endpoint, method in pairs(endpoints) do
+    ROUTES[endpoint] = { method = method, endpoint = endpoint }
+end
+local ONE_MODEL = ROUTES["/v1/models/{id}"]
+ROUTES["/v1/models/{id}"] = nil
 
 -- nginx's own errors, by the status it gives them, which is not always the one it sends.
 local REFUSALS = {
@@ -54,8 +59,8 @@ function _M.match(ctx)
     if not route then
         return nil, 404, "route_not_found"
     end
-    if route.method ~= ctx.method then
-        ctx.allow = route.method
+    if route.method ~= ctx.method and not (route.head and ctx.method == "HEAD") then
+        ctx.allow = route.head and route.method .. ", HEAD" or route.method
         return nil, 405, "method_not_allowed"
     end
     return route

@@ -2,6 +2,7 @@
 local addresses = require "yumen.upstream.addresses"
 local balancer = require "ngx.balancer"
 local log = require "yumen.core.log"
+local networks = require "yumen.core.networks"
 local node = require "yumen.core.node"
 local resolver = require "yumen.upstream.resolver"
 local slots = require "yumen.upstream.slots"
@@ -43,7 +44,7 @@ function _M.target(endpoint)
         host = endpoint.host:lower(),
         port = endpoint.port,
         path = endpoint.path,
-        is_address = addresses.parse(endpoint.host) ~= nil,
+        is_address = networks.parse(endpoint.host) ~= nil,
         host_header = is_default and host or host .. ":" .. endpoint.port,
         server_name = endpoint.host,
         origin = endpoint.port .. "/" .. endpoint.scheme .. "/" .. endpoint.host:lower(),

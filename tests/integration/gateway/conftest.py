@@ -41,7 +41,7 @@ class Node:
             **options,
         )
 
-    def tenant_document(self, status: str = "active") -> dict[str, Any]:
+    def tenant_document(self, status: str = "active", **fields: Any) -> dict[str, Any]:
         """Return the tenant's document."""
         entry = {
             "model": self.model,
@@ -49,7 +49,7 @@ class Node:
             "costMultiplier": "1.5",
             "maxCallsPerDay": None,
         }
-        return {"status": status, "models": {"m": entry}}
+        return {"status": status, "models": {"m": entry}, **fields}
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """Return everything that the gateway serves."""

@@ -19,7 +19,7 @@ describe("router", function()
     it("finds nothing elsewhere", function()
         local paths = {
             "", "/", "/v1", "/v1/", "/v1/models/", "/v1/models//x", "/v2/models",
-            "/v1/chat/completions/", "/V1/models",
+            "/v1/chat/completions/", "/V1/models", "/.well-known/yumen/",
         }
         for _, path in ipairs(paths) do
             assert.equal("404 route_not_found", match("GET", path), path)
@@ -30,6 +30,14 @@ describe("router", function()
         local answer, allow = match("GET", "/v1/embeddings")
         assert.equal("405 method_not_allowed", answer)
         assert.equal("POST", allow)
+    end)
+
+    it("has one path for all, with HEAD", function()
+        assert.equal("/.well-known/yumen", match("GET", "/.well-known/yumen"))
+        assert.equal("/.well-known/yumen", match("HEAD", "/.well-known/yumen"))
+        assert.equal("405 method_not_allowed", match("HEAD", "/v1/models"))
+        local answer, allow = match("POST", "/.well-known/yumen")
+        assert.same({ "405 method_not_allowed", "GET, HEAD" }, { answer, allow })
     end)
 
     it("answers in the dialect of the path", function()

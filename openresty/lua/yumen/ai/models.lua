@@ -9,8 +9,8 @@ local core = require "yumen.core"
 local upstream = require "yumen.upstream"
 
 local concat = table.concat
-local gsub = string.gsub
 local ipairs, pairs = ipairs, pairs
+local quote = core.json.quote
 local sort = table.sort
 local sub = string.sub
 
@@ -25,11 +25,6 @@ local SUFFIXES = {
 local OWN_FIELDS = { model = true, stream = true, stream_options = true }
 
 local _M = {}
-
-
-local function quote(text)
-    return (gsub(core.json.encode(text), "\\/", "/"))
-end
 
 
 --- The model's document when the tenant may call it; or nil.
@@ -120,10 +115,11 @@ end
 
 
 --- The answer of GET /v1/models: what the tenant may call, by name.
-function _M.list(tenant)
+-- @param allowed  the names that its key is limited to, each true; nil is no limit
+function _M.list(tenant, allowed)
     local names = {}
     for name in pairs(tenant.models) do
-        if find(tenant, name) then
+        if find(tenant, name) and not (allowed and not allowed[name]) then
             names[#names + 1] = name
         end
     end

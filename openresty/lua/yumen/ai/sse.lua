@@ -220,6 +220,22 @@ function _M.feed(self, chunk)
 end
 
 
+--- The stream is ended by us, with this chunk.
+-- @return  what of the chunk belongs to the event whose beginning the client has
+function _M.cut(self, chunk)
+    local is_between = self.held_count == 0 and not self.too_large
+    if is_between or (self.strip and not self.too_large) then
+        return ""
+    end
+    local stop = event_end(self, cast(bytes, chunk), 0, #chunk)
+    if not stop then
+        return chunk .. "\n\n"
+    end
+    close_event(self, take_held(self), chunk, 0, stop)
+    return sub(chunk, 1, stop)
+end
+
+
 --- The stream ended in order: what is still held is its last event, and goes to the client.
 function _M.finish(self)
     local held = take_held(self)

@@ -1,6 +1,7 @@
 --- JSON to Lua values and back. What a client or an operator wrote is spliced, never re-encoded.
 local cjson = require "cjson.safe"
 
+local gsub = string.gsub
 local pairs = pairs
 local type = type
 
@@ -33,6 +34,12 @@ function _M.decode(text)
         return nil
     end
     return value
+end
+
+
+--- The JSON of a text, its slashes as they are.
+function _M.quote(text)
+    return (gsub(cjson.encode(text), "\\/", "/"))
 end
 
 

@@ -2,9 +2,11 @@
 local exit = ngx.exit
 local header = ngx.header
 local print = ngx.print
+local send_headers = ngx.send_headers
 
 local HTTP_CLOSE_NAMES = { "Content-Length", "Transfer-Encoding" }
 
+local NOT_MODIFIED = 304
 local NGX_BUSY = -3
 
 local _M = {}
@@ -58,9 +60,20 @@ function _M.answer(ctx, status, body, content_type)
 end
 
 
+--- In body_filter, as its result: close the client's and the upstream's connection.
+function _M.cut_off()
+    return ngx.ERROR
+end
+
+
 --- Send ctx's answer and end the request.
 function _M.send(ctx)
     ngx.status = ctx.answer_status
+    if ctx.answer_status == NOT_MODIFIED then
+        -- Left to `exit`, nginx would take the ETag away and announce a body.
+        send_headers()
+        return exit(NOT_MODIFIED)
+    end
     header["Content-Type"] = ctx.answer_type
     header["Content-Length"] = #ctx.answer
     if ctx.allow then

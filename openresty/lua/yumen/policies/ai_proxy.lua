@@ -2,6 +2,7 @@
 local body = require "yumen.ai.body"
 local core = require "yumen.core"
 local dialect = require "yumen.dialect"
+local key_scope = require "yumen.key_scope"
 local models = require "yumen.ai.models"
 local upstream = require "yumen.upstream"
 
@@ -39,13 +40,18 @@ end
 
 
 local function list_models(tenant, ctx)
+    local scope = ctx.credential.scope
     if ctx.route.endpoint == MODELS then
-        return response.answer(ctx, 200, models.list(tenant))
+        return response.answer(ctx, 200, models.list(tenant, scope and scope.models))
     end
     local name = models.name_in(ctx.path)
     local text = models.describe(tenant, name)
     if not text then
         return no_model(ctx, name)
+    end
+    local status, code = key_scope.check_model(scope, ctx, name)
+    if status then
+        return status, code
     end
     return response.answer(ctx, 200, text)
 end
@@ -98,6 +104,11 @@ function _M.access(tenant, ctx)
         return 503, code
     elseif not plan then
         return no_model(ctx, found.model)
+    end
+    local status
+    status, code = key_scope.check_model(ctx.credential.scope, ctx, found.model)
+    if status then
+        return status, code
     end
     return forward(ctx, plan, found.stream)
 end

@@ -4,9 +4,10 @@
 -- dies with the credential's document: `config.get` hands out a new table as soon as it changed.
 local core = require "yumen.core"
 local config = require "yumen.config"
+local key_scope = require "yumen.key_scope"
+local standing = require "yumen.standing"
 
 local find = string.find
-local seconds = core.clock.seconds
 local sub = string.sub
 
 local KEY = "^ym_live_(" .. ("%w"):rep(12) .. ")_" .. ("%w"):rep(49) .. "$"
@@ -36,6 +37,7 @@ local function identify(key)
     end
     local document = config.get("credentials", id)
     if document and core.crypto.digest_matches(key, document.digest) then
+        document.scope = key_scope.of(document)
         return document
     end
 end
@@ -64,8 +66,12 @@ local function presented()
 end
 
 
---- One answer for every key that does not fit, so that nothing is learnt by trying.
+--- One answer for every key that does not fit, so that nothing is learnt by trying. Whoever holds a
+-- good one is told what it lacks.
 function _M.access(_, ctx)
+    if ctx.route.is_public then
+        return
+    end
     local header, read = presented()
     if not header then
         return 401, "missing_api_key"
@@ -74,11 +80,13 @@ function _M.access(_, ctx)
     if not document and (header == "" or (read and read(header) == "")) then
         return 401, "missing_api_key"
     end
-    if not document or document.tenant ~= ctx.tenant.id
-       or (document.expiresAt and document.expiresAt <= seconds()) then
+    if not document or document.tenant ~= ctx.tenant.id or standing.of_key(document) then
         return 401, "invalid_api_key"
     end
     ctx.credential = document
+    if document.scope then
+        return key_scope.check(document.scope, ctx)
+    end
 end
 
 

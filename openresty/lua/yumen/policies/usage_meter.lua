@@ -3,6 +3,7 @@
 -- A call is complete when the end of its answer was seen, never by its status: an answer cut off in
 -- the middle is logged by nginx as a success.
 local core = require "yumen.core"
+local dialect = require "yumen.dialect"
 local inflate = require "yumen.ai.inflate"
 local journal = require "yumen.journal"
 local json_usage = require "yumen.ai.json_usage"
@@ -112,9 +113,8 @@ local function start_watch(ctx)
     local content_type = response.header("Content-Type")
     if content_type and find(content_type, EVENT_STREAM, 1, true) == 1 then
         ctx.watch, ctx.is_events = sse.new(ctx.strip_usage), true
-        if ctx.strip_usage then
-            response.set_header("Content-Length", nil)
-        end
+        -- Events may be taken out, and one may be put in.
+        response.set_header("Content-Length", nil)
     else
         ctx.watch = json_usage.new()
     end
@@ -153,6 +153,10 @@ local function look(ctx, chunk, is_last)
         json_usage.feed(watch, chunk)
         return chunk
     end
+    if ctx.cut_off then
+        chunk = sse.cut(watch, chunk)
+        return watch.terminal and chunk or chunk .. dialect.event(ctx, ctx.cut_off)
+    end
     chunk = sse.feed(watch, chunk)
     return is_last and chunk .. sse.finish(watch) or chunk
 end
@@ -174,7 +178,7 @@ function _M.body_filter(_, ctx)
     ctx.response_bytes = bytes
     -- The last byte may be on its way before nginx says that it is the last.
     ctx.saw_end = is_last or (ctx.length and bytes >= ctx.length)
-    if ctx.saw_end or (ctx.is_events and ctx.watch and ctx.watch.terminal) then
+    if ctx.saw_end or ctx.cut_off or (ctx.is_events and ctx.watch and ctx.watch.terminal) then
         end_call(ctx)
     end
 end

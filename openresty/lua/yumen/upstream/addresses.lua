@@ -1,21 +1,9 @@
 --- Tells which IP addresses the gateway may connect to: public ones, and those the operator allows.
---
--- Every address is 16 bytes here, IPv4 as ::ffff:a.b.c.d, so that no other spelling of an address
--- passes where the plain one would not.
-
-local bit = require "bit"
 local ffi = require "ffi"
+local networks = require "yumen.core.networks"
 
-local C = ffi.C
-local band, lshift, rshift = bit.band, bit.lshift, bit.rshift
-local assert, ipairs, tonumber = assert, ipairs, tonumber
-
-ffi.cdef [[
-int inet_pton(int family, const char *text, void *address);
-int memcmp(const void *left, const void *right, size_t length);
-]]
-
-local AF_INET, AF_INET6 = 2, 10
+local parse, range, ranges = networks.parse, networks.range, networks.ranges
+local within, within_any = networks.within, networks.within_any
 
 -- Special-purpose ranges of the IANA registries, with all of IPv4 that is not plain unicast.
 local REFUSED_IPV4 = {
@@ -32,69 +20,8 @@ local NAT64 = "64:ff9b::/96"
 
 local _M = {}
 
-
---- The 16 bytes of an address, or nil when *text* is none.
-function _M.parse(text)
-    local bytes = ffi.new("uint8_t[16]")
-    if C.inet_pton(AF_INET6, text, bytes) == 1 then
-        return bytes
-    end
-    if C.inet_pton(AF_INET, text, bytes + 12) == 1 then
-        bytes[10], bytes[11] = 255, 255
-        return bytes
-    end
-end
-
-
---- A range from "address/bits" or an address alone; nil when *text* is none.
-function _M.range(text)
-    local address, bits = text:match("^([%x:.]+)/(%d+)$")
-    local bytes = _M.parse(address or text)
-    if not bytes then
-        return nil
-    end
-    local is_ipv4 = not (address or text):find(":", 1, true)
-    bits = bits and tonumber(bits) + (is_ipv4 and 96 or 0) or 128
-    return bits <= 128 and { bytes = bytes, bits = bits } or nil
-end
-
-
-local function within(bytes, range)
-    local whole = rshift(range.bits, 3)
-    if C.memcmp(bytes, range.bytes, whole) ~= 0 then
-        return false
-    end
-    local rest = band(range.bits, 7)
-    if rest == 0 then
-        return true
-    end
-    local mask = band(lshift(255, 8 - rest), 255)
-    return band(bytes[whole], mask) == band(range.bytes[whole], mask)
-end
-
-
-local function ranges(texts)
-    local list = {}
-    for index, text in ipairs(texts) do
-        list[index] = assert(_M.range(text), text .. " is not an IP address range")
-    end
-    return list
-end
-
-
-local function within_any(bytes, list)
-    for _, range in ipairs(list) do
-        if within(bytes, range) then
-            return true
-        end
-    end
-    return false
-end
-
-
 local refused_ipv4, refused_ipv6 = ranges(REFUSED_IPV4), ranges(REFUSED_IPV6)
-local routed_ipv6, mapped_ipv4, nat64 =
-    _M.range(ROUTED_IPV6), _M.range(MAPPED_IPV4), _M.range(NAT64)
+local routed_ipv6, mapped_ipv4, nat64 = range(ROUTED_IPV6), range(MAPPED_IPV4), range(NAT64)
 
 
 local function is_public(bytes)
@@ -115,7 +42,7 @@ end
 function _M.checker(allowed)
     local list = ranges(allowed or {})
     return function(text)
-        local bytes = _M.parse(text)
+        local bytes = parse(text)
         return bytes ~= nil and (within_any(bytes, list) or is_public(bytes))
     end
 end

@@ -60,6 +60,7 @@ def test_node_json_holds_no_secret(tmp_path: Path) -> None:
         ("workers", "2; user root"),
         ("upstream_slots", 5000),
         ("body_limit_mb", -1),
+        ("trusted_proxies", ("10.0.0.0/8; deny all",)),
     ],
 )
 def test_value_of_another_form_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:

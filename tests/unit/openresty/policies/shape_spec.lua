@@ -47,9 +47,11 @@ describe("policies", function()
         end
         assert.same({
             "9000 request_id",
-            "8000 tenant_status",
             "7000 key_auth",
+            "6000 tenant_status",
+            "5000 profile",
             "1000 ai_proxy",
+            "500 open_streams",
             "100 usage_meter",
         }, order)
     end)

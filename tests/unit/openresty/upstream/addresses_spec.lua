@@ -1,4 +1,5 @@
 local addresses = require "yumen.upstream.addresses"
+local networks = require "yumen.core.networks"
 
 local PUBLIC = {
     "1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.0.1", "172.32.0.1", "192.0.1.1",
@@ -38,7 +39,7 @@ describe("upstream.addresses", function()
 
     for _, text in ipairs(NO_ADDRESS) do
         it("takes '" .. text .. "' for no address", function()
-            assert.is_nil(addresses.parse(text))
+            assert.is_nil(networks.parse(text))
             assert.is_false(may_connect(text))
         end)
     end
