@@ -34,6 +34,11 @@ def node(node_id: str) -> str:
     return f"{PREFIX}node:{node_id}"
 
 
+def throttle(digest: str) -> str:
+    """Return the hash that counts the failed attempts at something, such as a user name."""
+    return f"{PREFIX}throttle:{digest}"
+
+
 def revision(epoch: int, number: int) -> str:
     """Return the text form of a revision, which is also its id in the log."""
     return f"{epoch}-{number}"
