@@ -4,7 +4,7 @@ if not found then
     client = require "nginx.redis"
 end
 
-local addresses = require "yumen.upstream.addresses"
+local networks = require "yumen.core.networks"
 local resolver = require "yumen.upstream.resolver"
 
 local null = ngx.null
@@ -38,7 +38,7 @@ end
 
 --- Lua's sockets know no name without a `resolver` directive, and with one none of /etc/hosts.
 local function connect_host(redis, host, port)
-    if not addresses.parse(host) then
+    if not networks.parse(host) then
         local known, err = resolver.resolve(host:lower())
         if not known[1] then
             return nil, host .. " does not resolve: " .. (err or "no address")
