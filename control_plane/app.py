@@ -44,7 +44,8 @@ def create_app(settings: Settings) -> flask.Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["yumen_settings"] = settings
-    app.extensions["yumen_database"] = Database(settings)
+    app.extensions["yumen_database"] = database = Database(settings)
+    database.refuse_powerful_role()
     app.before_request(_begin_request)
     app.after_request(_end_request)
     app.teardown_request(close_session)

@@ -104,4 +104,7 @@ def _run_job(job: Job, context: JobContext) -> None:
 def worker_command(settings: Settings) -> None:
     """Publish the configuration, take usage in and run the jobs."""
     logging.configure(settings)
+    database = Database(settings)
+    database.refuse_powerful_role()
+    database.close()
     run_worker(settings)

@@ -20,7 +20,7 @@ from control_plane.core.settings import Settings, load_settings
 from control_plane.identity.service import passwords
 from control_plane.tenants import Tenant
 from tests import factories
-from tests.servers import PostgresServer, RedisServer
+from tests.servers import APPLICATION, OWNER, PostgresServer, RedisServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -57,8 +57,7 @@ def empty_sqlite() -> Iterator[Path]:
 def empty_postgresql(postgres_server: PostgresServer) -> str:
     """The name of a migrated PostgreSQL database, to be copied."""
     name = postgres_server.create()
-    environ = {"YUMEN_DATABASE_URL": postgres_server.url(name)}
-    _migrate(load_settings(environ=environ))
+    _migrate(load_settings(environ=postgres_server.environ(name)))
     return name
 
 
@@ -70,7 +69,10 @@ def _migrate(settings: Settings) -> None:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
-    """The URL of a migrated database of the test's own; None is SQLite in the state directory."""
+    """The URL of a migrated database of the test's own; None is SQLite in the state directory.
+
+    On PostgreSQL it is the URL of the application's role, which does not own the tables.
+    """
     if request.param == "sqlite":
         yield None
         return
@@ -91,6 +93,7 @@ def settings(
         shutil.copy(request.getfixturevalue("empty_sqlite"), state / "yumen.db")
     else:
         environ["YUMEN_DATABASE_URL"] = database_url
+        environ["YUMEN_DATABASE_OWNER_URL"] = database_url.replace(APPLICATION, OWNER)
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     made = load_settings(state=state, environ=environ)

@@ -12,10 +12,14 @@ import psycopg
 import redis
 from psycopg import sql
 
+from control_plane.core.root import project_root
 from tests.stack import free_port, until
 
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 POSTGRES_USER = "postgres"
+OWNER, APPLICATION = "yumen_owner", "yumen_app"
+"""The role that owns the tables, and the one that the control plane connects as."""
+ROLES = project_root() / "docker" / "postgres-roles.sh"
 
 
 class RedisServer:
@@ -97,6 +101,7 @@ class PostgresServer:
                 **self._identity(),
             )
         until(self._answers, "PostgreSQL answers", 20)
+        self._make_roles()
         return self
 
     def __exit__(
@@ -109,17 +114,24 @@ class PostgresServer:
         self.process.wait(20)
         shutil.rmtree(self.folder)
 
-    def url(self, name: str) -> str:
-        """Return the URL of the database *name* for the control plane."""
-        return f"postgresql+psycopg://{POSTGRES_USER}@127.0.0.1:{self.port}/{name}"
+    def url(self, name: str, role: str = APPLICATION) -> str:
+        """Return the URL of the database *name* for the control plane, or for another *role*."""
+        return f"postgresql+psycopg://{role}@127.0.0.1:{self.port}/{name}"
+
+    def environ(self, name: str) -> dict[str, str]:
+        """Return the settings by which the control plane uses and upgrades the database *name*."""
+        return {
+            "YUMEN_DATABASE_URL": self.url(name),
+            "YUMEN_DATABASE_OWNER_URL": self.url(name, OWNER),
+        }
 
     def create(self, template: str = "template1") -> str:
         """Create a database as a copy of *template*; return its name."""
         self._made += 1
         name = f"test_{self._made}"
         self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                sql.Identifier(name), sql.Identifier(template)
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+                *map(sql.Identifier, (name, template, OWNER))
             )
         )
         return name
@@ -127,6 +139,19 @@ class PostgresServer:
     def drop(self, name: str) -> None:
         """Drop the database *name*, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def _make_roles(self) -> None:
+        """Make the roles as the container does, by the same script."""
+        environment = {
+            "PATH": f"{POSTGRES_BIN}:{os.environ['PATH']}",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "POSTGRES_USER": POSTGRES_USER,
+            "POSTGRES_DB": "postgres",
+            "YUMEN_OWNER_PASSWORD": "owner's",
+            "YUMEN_APP_PASSWORD": "app's",
+        }
+        subprocess.run([ROLES], env=environment, check=True)
 
     def _execute(self, statement: sql.Composed) -> None:
         with self._connect() as connection:

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, Engine, MetaData, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from control_plane.core import tenancy
+from control_plane.core import row_security, tenancy
 from control_plane.core.crypto import Keyring
 from control_plane.core.settings import Settings
 from control_plane.core.types import Decimal12, Json, UtcDateTime
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 _BUSY_TIMEOUT_MS = 5000
-_CONNECT_SECONDS = 5
+_CONNECT_ARGS = {"connect_timeout": 5}
 _BEGIN = "yumen_begin"
 
 
@@ -51,6 +52,7 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.engine = _create_engine(settings)
+        self._owner_url = settings.database.owner_url
         self.keyring = Keyring(settings)
         self._reader = self.engine.execution_options(**{_BEGIN: "BEGIN"})
         self._sessions = sessionmaker(expire_on_commit=False, info={"keyring": self.keyring})
@@ -74,6 +76,25 @@ class Database:
         with self.session() as session, session.begin():
             yield session
 
+    @contextlib.contextmanager
+    def owner_transaction(self) -> Iterator[Connection]:
+        """Give a transaction of the role that owns the tables, in the platform's scope."""
+        owner = self.engine
+        if self._owner_url is not None:
+            owner = create_engine(self._owner_url, poolclass=NullPool, connect_args=_CONNECT_ARGS)
+            row_security.carry_scope(owner)
+        with tenancy.platform_context(), owner.begin() as connection:
+            yield connection
+
+    def refuse_powerful_role(self) -> None:
+        """Stop a start that row-level security could not hold back; a database away is waited for.
+
+        Raises:
+            PowerfulRoleError: the application's role is above row-level security.
+        """
+        with contextlib.suppress(OperationalError), self.engine.connect():
+            pass
+
     def close(self) -> None:
         """Close the pooled connections."""
         self._waker.close()
@@ -88,12 +109,15 @@ def keyring(session: Session) -> Keyring:
 def _create_engine(settings: Settings) -> Engine:
     url = settings.database_url
     if not url.startswith("sqlite"):
-        return create_engine(
+        engine = create_engine(
             url,
             pool_size=settings.database.pool_size,
             pool_pre_ping=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},
+            connect_args=_CONNECT_ARGS,
         )
+        row_security.refuse_powerful_roles(engine)
+        row_security.carry_scope(engine)
+        return engine
     settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     engine = create_engine(
         url,

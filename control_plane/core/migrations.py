@@ -10,6 +10,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import to_tuple
 from sqlalchemy import Connection
 
+from control_plane.core import row_security
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings
@@ -20,11 +21,13 @@ _LOCK = 0x59754D656E
 
 def upgrade(database: Database) -> None:
     """Apply the migrations that are missing, all or none; a second process waits for the first."""
-    with database.engine.begin() as connection:
+    with database.owner_transaction() as connection:
         if not database.is_sqlite:
             # SQLite's BEGIN IMMEDIATE has locked already.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         command.upgrade(config(connection), "heads")
+        if not database.is_sqlite:
+            row_security.grant(connection, str(database.engine.url.username))
 
 
 def missing(database: Database) -> set[str]:

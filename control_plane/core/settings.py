@@ -36,6 +36,7 @@ class DatabaseSettings:
     """Where rows are kept."""
 
     url: str | None
+    owner_url: str | None
     pool_size: int
 
 
@@ -215,6 +216,8 @@ def _check_meaning(settings: Settings) -> None:
     for name, port in {"admin": settings.admin.port, "gateway": settings.gateway.port}.items():
         if port > MAX_PORT:
             raise SettingsError(f"{name}.port must be at most {MAX_PORT}.")
+    if settings.database.owner_url is not None and settings.database.url is None:
+        raise SettingsError("database.owner_url goes with a PostgreSQL in database.url.")
     _check_networks("security.upstream_allow", settings.security.upstream_allow)
     _check_networks("gateway.trusted_proxies", settings.gateway.trusted_proxies)
 

@@ -83,6 +83,14 @@ def current_tenant_id() -> uuid.UUID | None:
     return None if scope is _Platform.SCOPE else scope
 
 
+def scope_text() -> str:
+    """Return the scope as the database's policies read it: a tenant's id, `platform` or nothing."""
+    scope = _scope.get()
+    if scope is None:
+        return ""
+    return scope.value if isinstance(scope, _Platform) else str(scope)
+
+
 def _current() -> Scope:
     scope = _scope.get()
     if scope is None:

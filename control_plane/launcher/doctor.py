@@ -17,6 +17,7 @@ import redis
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from control_plane.core import row_security
 from control_plane.core.clock import now
 from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
@@ -165,12 +166,21 @@ def check_database(settings: Settings) -> Iterator[Finding]:
         with database.session(write=False) as session:
             session.execute(select(1))
         absent = missing_migrations(database)
+        is_owner = row_security.owns_tables(database.engine)
+    except row_security.PowerfulRoleError as error:
+        yield Finding("its role is above row-level security", error.message)
+        return
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
         yield Finding(f"does not answer: {reason}", "Start it, or correct database.url.")
         return
     finally:
         database.engine.dispose()
+    if is_owner:
+        yield Finding(
+            "the role in database.url owns the tables, and could drop what keeps tenants apart",
+            "Make an ordinary role for database.url, and name the owner in database.owner_url.",
+        )
     if absent:
         yield Finding(f"lacks {', '.join(sorted(absent))}", "Run `yumen db upgrade`.")
     else:

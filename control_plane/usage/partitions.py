@@ -1,11 +1,14 @@
-"""Keeps usage events in one partition a day on PostgreSQL, and drops days past their time."""
+"""Keeps usage events in one partition a day on PostgreSQL, and drops days past their time.
+
+The application's role does not own the table: functions of the database (revision usage_0002) make
+and drop its days.
+"""
 
 import datetime
-import re
 from collections.abc import Collection, Iterable
 
 import structlog
-from sqlalchemy import CursorResult, delete, inspect
+from sqlalchemy import CursorResult, delete, func, select
 from sqlalchemy.orm import Session
 
 from control_plane.core import clock
@@ -14,8 +17,6 @@ from control_plane.core.plugins import JobContext
 from control_plane.core.tenancy import platform_context
 from control_plane.usage.models import UsageEvent, UsageQuarantine, UsageWriter
 
-_TABLE = UsageEvent.__tablename__
-_PARTITION = re.compile(rf"{_TABLE}_([0-9]{{8}})")
 _LOCK = 0x59557361
 _DAYS_AHEAD = 3
 
@@ -45,14 +46,9 @@ class Partitions:
 
 def create(session: Session, days: Collection[datetime.date]) -> None:
     """Create the partitions of *days* where they are missing; one process at a time."""
-    connection = session.connection()
-    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
     for day in days:
-        after = day + datetime.timedelta(days=1)
-        connection.exec_driver_sql(
-            f"CREATE TABLE IF NOT EXISTS {_TABLE}_{day:%Y%m%d} PARTITION OF {_TABLE}"
-            f" FOR VALUES FROM ('{day}') TO ('{after}')"
-        )
+        session.execute(select(func.yumen_add_usage_day(day)))
 
 
 def create_ahead(context: JobContext) -> None:
@@ -71,21 +67,10 @@ def drop_old(context: JobContext) -> None:
             gone = session.execute(delete(UsageEvent).where(UsageEvent.day < before.date()))
             dropped = gone.rowcount if isinstance(gone, CursorResult) else 0
         else:
-            dropped = _drop_partitions(session, before.date())
+            dropped = session.scalar(select(func.yumen_drop_usage_days(before.date()))) or 0
         session.execute(
             delete(UsageWriter).where(UsageWriter.ended, UsageWriter.changed_at < before)
         )
         session.execute(delete(UsageQuarantine).where(UsageQuarantine.created_at < before))
     if dropped:
         log.info("usage past retention deleted", before=str(before.date()), dropped=dropped)
-
-
-def _drop_partitions(session: Session, before: datetime.date) -> int:
-    dropped = 0
-    connection = session.connection()
-    for name in inspect(connection).get_table_names():
-        found = _PARTITION.fullmatch(name)
-        if found and found[1] < f"{before:%Y%m%d}":
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
-            dropped += 1
-    return dropped

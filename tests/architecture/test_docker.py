@@ -17,11 +17,13 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner
+from sqlalchemy import make_url
 
 from control_plane.cli import main
 from control_plane.core.root import project_root
 from control_plane.core.settings import load_settings
 from control_plane.launcher.plan import plan
+from tests.servers import APPLICATION, OWNER
 
 DOCKER = project_root() / "docker"
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
@@ -138,6 +140,15 @@ def test_a_gateway_gets_neither_database_nor_the_secrets_of_the_control_plane(
         text = yaml.safe_dump(_service(compose, name))
         assert "control-plane" not in text
         assert "DATABASE" not in text
+
+
+def test_only_init_knows_who_owns_the_tables(compose: dict[str, Any]) -> None:
+    for name in sorted(OURS):
+        assert "OWNER" not in yaml.safe_dump(_service(compose, name))
+    urls = load_settings(None, STATE, _service(compose, "init")["environment"]).database
+    assert urls.url is not None
+    assert urls.owner_url is not None
+    assert (make_url(urls.url).username, make_url(urls.owner_url).username) == (APPLICATION, OWNER)
 
 
 def test_a_node_has_one_name(compose: dict[str, Any]) -> None:

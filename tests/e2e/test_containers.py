@@ -46,14 +46,14 @@ class Containers:
         self.ports = {name: free_port() for name in ("redis", "admin", "gateway", "upstream")}
         self.admin = f"http://127.0.0.1:{self.ports['admin']}"
         self.gateway = f"http://127.0.0.1:{self.ports['gateway']}"
-        self._database = postgres.url(postgres.create())
+        self._database = postgres.environ(postgres.create())
         self._services = yaml.safe_load(COMPOSE.read_text())["services"]
 
     def environment(self, name: str) -> dict[str, str]:
         """Return a container's environment; the names of other containers are this machine's."""
         settings = {key: str(value) for key, value in self._services[name]["environment"].items()}
         chosen = {
-            "YUMEN_DATABASE_URL": self._database,
+            **self._database,
             "YUMEN_REDIS_URL": f"redis://:{PASSWORD}@localhost:{self.ports['redis']}/0",
             "YUMEN_ADMIN_HOST": "127.0.0.1",
             "YUMEN_GATEWAY_HOST": "127.0.0.1",

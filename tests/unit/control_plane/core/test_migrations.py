@@ -33,8 +33,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     if request.param == "sqlite":
         return load_settings(state=tmp_path, environ={})
     server = request.getfixturevalue("postgres_server")
-    url = server.url(server.create())
-    return load_settings(state=tmp_path, environ={"YUMEN_DATABASE_URL": url})
+    return load_settings(state=tmp_path, environ=server.environ(server.create()))
 
 
 def test_processes_that_start_at_once_upgrade_once(empty: Settings) -> None:
