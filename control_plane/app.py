@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import flask
 import flask_swagger_ui
 import structlog
+from apispec.ext.marshmallow import MarshmallowPlugin
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 
 import control_plane
-from control_plane.core import health, logging, plugins
+from control_plane.core import health, logging, plugins, quotas, schemas
+from control_plane.core.addresses import networks
 from control_plane.core.api import Api, close_session
 from control_plane.core.database import Database
+from control_plane.core.origin import ProxiedClients
 from control_plane.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,15 +51,19 @@ def create_app(settings: Settings) -> flask.Flask:
     database.refuse_powerful_role()
     app.before_request(_begin_request)
     app.after_request(_end_request)
+    quotas.configure(app, settings)
     app.teardown_request(close_session)
     app.register_blueprint(health.blueprint)
     app.add_url_rule("/api/docs/assets/<path:filename>", "docs_assets", _docs_asset)
     hooks = plugins.manager().hook
     hooks.yumen_on_startup(app=app)
-    api = Api(app)
+    documented = MarshmallowPlugin(schema_name_resolver=schemas.name_of)
+    api = Api(app, spec_kwargs={"marshmallow_plugin": documented})
     for blueprint in plugins.declared("yumen_blueprints"):
         api.mount(blueprint)
     app.wsgi_app = VersionAlias(app.wsgi_app)  # type: ignore[method-assign]
+    proxies = networks(settings.admin.trusted_proxies)
+    app.wsgi_app = ProxiedClients(app.wsgi_app, proxies)  # type: ignore[method-assign]
     return app
 
 

@@ -14,6 +14,7 @@ COMMANDS = {
     "exec": "control_plane.launcher.alone:exec_command",
     "init": "control_plane.launcher.alone:init_command",
     "up": "control_plane.launcher.commands:up",
+    "routes": "control_plane.routes:routes_command",
     "render": "control_plane.gateway.command:render_command",
     "shipper": "control_plane.shipper.command:shipper_command",
     "worker": "control_plane.worker:worker_command",

@@ -1,4 +1,4 @@
-"""The worker process: publishes, runs the rooms' jobs, takes usage in, until it is told to stop."""
+"""The worker process: publishes, runs jobs, takes usage in, sends mail, until told to stop."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from control_plane import usage
-from control_plane.core import clock, logging, plugins
+from control_plane.core import clock, logging, mail, plugins
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
 from control_plane.core.leader import Leader
@@ -21,6 +21,7 @@ from control_plane.publishing import run_publisher
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+AWAY_PAUSE_SECONDS = 0.25
 _JOBS_POLL_SECONDS = 0.5
 _TIMEOUT_SECONDS = 10.0
 
@@ -38,6 +39,7 @@ def run_worker(settings: Settings) -> None:
         "publisher": run_publisher,
         "jobs": run_jobs,
         "usage": usage.run_consumer,
+        "mail": mail.run_sender,
     }
     threads = [
         threading.Thread(target=keep_running, args=(name, loop, settings, stop), name=name)
@@ -54,20 +56,25 @@ def run_worker(settings: Settings) -> None:
 def keep_running(name: str, loop: Loop, settings: Settings, stop: threading.Event) -> None:
     """Run *loop*, and start it again when it fails, after pauses that grow while it keeps failing.
 
-    A Redis or a database that is away is normal: the loop is tried again until it is back.
+    A Redis or a database that is away is normal: the loop is tried again until it is back, and
+    soon, because gateways wait for what was revoked meanwhile.
     """
     pause = FIRST_PAUSE_SECONDS
+    trouble = ""
     while not stop.is_set():
-        started = clock.monotonic()
+        started, longest = clock.monotonic(), LONGEST_PAUSE_SECONDS
         try:
             loop(settings, stop)
         except (redis.RedisError, OperationalError, OSError) as error:
-            log.warning("loop_waits", loop=name, pause_seconds=pause, error=str(error))
+            longest = AWAY_PAUSE_SECONDS
+            if str(error) != trouble:
+                log.warning("loop_waits", loop=name, error=str(error))
+            trouble = str(error)
         except Exception:
             log.exception("loop_failed", loop=name, pause_seconds=pause)
         if clock.monotonic() - started > LONGEST_PAUSE_SECONDS:
-            pause = FIRST_PAUSE_SECONDS
-        stop.wait(pause)
+            pause, trouble = FIRST_PAUSE_SECONDS, ""
+        stop.wait(min(pause, longest))
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
@@ -102,7 +109,7 @@ def _run_job(job: Job, context: JobContext) -> None:
 @click.command("worker")
 @on_installation
 def worker_command(settings: Settings) -> None:
-    """Publish the configuration, take usage in and run the jobs."""
+    """Publish the configuration, take usage in, send mail and run the jobs."""
     logging.configure(settings)
     database = Database(settings)
     database.refuse_powerful_role()

@@ -9,7 +9,6 @@ import ast
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,9 @@ import click
 import yaml
 
 from control_plane import cli
-from control_plane.app import create_app
-from control_plane.contract import camel_case, journal, keys
+from control_plane import routes as served
+from control_plane.contract import journal, keys
 from control_plane.core import plugins
-from control_plane.core.crypto import ensure_secrets
-from control_plane.core.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -113,7 +110,7 @@ def _described_names(path: Path) -> Iterator[tuple[str, str]]:
 
 def redis_keys() -> str:
     """Every Redis key with what it holds."""
-    samples = {"config_section": "<section>", "node": "<node>"}
+    samples = {"config_section": "<section>", "node": "<node>", "throttle": "<digest>"}
     rows = []
     for name, text in _described_names(Path(keys.__file__)):
         if name in samples:
@@ -226,28 +223,16 @@ def permissions() -> str:
 
 def routes() -> str:
     """Every route of the administration API with the permission it needs."""
-    with tempfile.TemporaryDirectory() as state:
-        settings = load_settings(None, Path(state), {"YUMEN_LOGGING_LEVEL": "error"})
-        ensure_secrets(settings)
-        app = create_app(settings)
-    rows = set()
-    for rule in app.url_map.iter_rules():
-        view: Any = getattr(app.view_functions[rule.endpoint], "view_class", None)
-        path = re.sub(
-            r"<(?:\w+:)?(\w+)>", lambda match: "{" + camel_case(match[1]) + "}", rule.rule
-        )
-        for method in rule.methods if view is not None and rule.methods else ():
-            handler = getattr(view, method.lower(), None)
-            if handler is not None and method in {"GET", "POST", "PUT", "PATCH", "DELETE"}:
-                room = view.__module__.removeprefix("control_plane.").partition(".")[0]
-                guard = handler.guard if handler.guard == "public" else f"`{handler.guard}`"
-                rows.add((path, method, room, guard))
-    order = {"GET": 0, "POST": 1, "PUT": 2, "PATCH": 3, "DELETE": 4}
-    table = [
-        [method, f"`{path}`", room, guard]
-        for path, method, room, guard in sorted(rows, key=lambda row: (row[0], order[row[1]]))
+    rows = [
+        [
+            route.method,
+            f"`{route.path}`",
+            route.room,
+            route.permission if route.permission == "public" else f"`{route.permission}`",
+        ]
+        for route in served.routes()
     ]
-    return _table(["method", "path", "room", "permission"], table)
+    return _table(["method", "path", "room", "permission"], rows)
 
 
 BLOCKS: dict[str, Callable[[], str]] = {

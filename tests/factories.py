@@ -3,9 +3,11 @@
 import datetime
 import functools
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask
+from flask.testing import FlaskClient
 
 from control_plane import identity, tenants
 from control_plane.core import tenancy
@@ -14,8 +16,11 @@ from control_plane.core.database import Database
 from control_plane.identity import User, tokens
 from control_plane.identity.service import sessions
 from control_plane.tenants import Tenant
+from control_plane.tenants.service import lifecycle, purge
 
 PASSWORD = "correct horse battery"
+ANY = {"If-Match": "*"}
+"""The header of a change of whatever version there is."""
 _numbers = itertools.count(1)
 
 
@@ -25,13 +30,30 @@ def password_hash() -> str:
     return identity.hash_password(PASSWORD)
 
 
+def if_match(client: FlaskClient, url: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """Return *headers* with the ETag that *url* has now, as a change of it needs."""
+    return {**headers, "If-Match": client.get(url, headers=headers).headers["ETag"]}
+
+
 def make_tenant(database: Database, **fields: Any) -> Tenant:
     """Create a tenant."""
     with tenancy.platform_context(), database.transaction() as session:
         return tenants.create_tenant(session, **{"name": f"Tenant {next(_numbers)}", **fields})
 
 
-def make_user(database: Database, tenant: Tenant | None = None, role: Role = Role.ADMIN) -> User:
+def purge_tenant(database: Database, tenant: Tenant) -> None:
+    """Delete a tenant and let no grace pass until the worker's job has purged it."""
+    with tenancy.tenant_context(tenant.id):
+        with database.transaction() as session:
+            deleted = tenants.get_tenant(session, tenant.id)
+            lifecycle.delete_tenant(session, deleted, grace_days=0)
+        purged = False
+        while not purged:
+            with database.transaction() as session:
+                purged = purge.purge_part(session, tenant.id)
+
+
+def make_user(database: Database, tenant: Tenant | None = None, role: str = Role.ADMIN) -> User:
     """Create a user of *tenant*, or of the platform, who signs in with `PASSWORD`."""
     with tenancy.platform_context(), database.transaction() as session:
         return identity.create_user(

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from control_plane import tenants
 from control_plane.ai_models import endpoints, parameters
 from control_plane.ai_models.events import (
     ModelDeleted,
@@ -65,14 +66,18 @@ def _sealed_key(session: Session, model: AIModel) -> str | None:
 def compile_tenant_models(
     session: Session, ids: Collection[str] | None
 ) -> dict[str, dict[str, Any]]:
-    """Return tenant id to the field `models` of its document."""
+    """Return tenant id to the field `models` of its document: what the tenant may call."""
     query = select(TenantModelConfig, AIModel.name).join(
         AIModel, AIModel.id == TenantModelConfig.model_id
     )
-    if ids is not None:
-        query = query.where(TenantModelConfig.tenant_id.in_([uuid.UUID(each) for each in ids]))
+    tenant_ids = None if ids is None else [uuid.UUID(each) for each in ids]
+    if tenant_ids is not None:
+        query = query.where(TenantModelConfig.tenant_id.in_(tenant_ids))
+    restricted = tenants.restricted_models(session, tenant_ids)
     found: dict[str, dict[str, Any]] = {}
     for config, name in session.execute(query):
+        if config.model_id not in restricted.get(config.tenant_id, {config.model_id}):
+            continue
         models = found.setdefault(str(config.tenant_id), {"models": {}})["models"]
         models[name] = {
             "model": str(config.model_id),

@@ -9,13 +9,14 @@ from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, String, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import now
+from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.tenancy import TenantScoped
 from control_plane.core.types import EncryptedText
 
 
-class AIModel(Base):
+class AIModel(Versioned, Base):
     """A model that the platform offers: where it is served and what a call costs."""
 
     __tablename__ = "ai_models"
@@ -38,7 +39,7 @@ class AIModel(Base):
         return self.api_key is not None
 
 
-class TenantModelConfig(TenantScoped, Base):
+class TenantModelConfig(TenantScoped, Versioned, Base):
     """That a tenant may call a model, and on which terms."""
 
     __tablename__ = "tenant_model_configs"

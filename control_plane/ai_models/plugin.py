@@ -1,11 +1,15 @@
 """What the room ai_models adds to Yumen."""
 
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from control_plane.ai_models import documents, permissions, routes, service
+from control_plane.ai_models.models import TenantModelConfig
+from control_plane.ai_models.schemas import TenantModelSchema
+from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.plugins import Section, SectionPart, hookimpl
@@ -36,9 +40,25 @@ def yumen_section_parts() -> Iterable[SectionPart]:
 
 
 @hookimpl
-def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
-    """Delete the tenant's configurations."""
-    service.delete_tenant_models(session, tenant_id)
+def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Take the tenant's models away."""
+    return service.delete_tenant_models(session, tenant_id, limit)
+
+
+@hookimpl
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield how the tenant calls models."""
+    configs = service.tenant_models_of(tenant_id)
+    for rows in pagination.batches(session, configs, TenantModelConfig.id):
+        yield "model", TenantModelSchema(many=True).dump(service.with_models(session, rows))
+
+
+@hookimpl
+def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+    """Return those of *ids* that are not the id of an AI model."""
+    return set(ids) - service.model_names(session, ids).keys()
 
 
 @hookimpl

@@ -9,18 +9,22 @@ from control_plane.ai_models import endpoints, permissions, service
 from control_plane.ai_models.models import AIModel
 from control_plane.ai_models.schemas import (
     ModelCreateSchema,
+    ModelQuerySchema,
     ModelSchema,
     ModelUpdateSchema,
     TenantModelCreateSchema,
+    TenantModelQuerySchema,
     TenantModelSchema,
     TenantModelUpdateSchema,
 )
 from control_plane.ai_models.service import TenantModel
 from control_plane.core.addresses import networks
-from control_plane.core.api import Blueprint, PageQuerySchema, session, settings
+from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
+from control_plane.core.conditions import matched
 from control_plane.core.dns import Resolver
 from control_plane.core.errors import Invalid
+from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
 
 models = Blueprint("models", __name__, url_prefix="/models")
@@ -34,12 +38,10 @@ class Models(MethodView):
 
     @models.require(permissions.READ)
     @models.response(200, ModelSchema(many=True))
-    @models.paged(PageQuerySchema)
-    def get(self, page: int, page_size: int) -> Page[AIModel]:
+    @models.paged(ModelQuerySchema)
+    def get(self, **query: Any) -> Page[AIModel]:
         """List AI models; a tenant's user sees those configured for the tenant."""
-        return service.list_models(
-            session(), page=page, page_size=page_size, tenant_id=current_actor().tenant_id
-        )
+        return service.list_models(session(), tenant_id=current_actor().tenant_id, **query)
 
     @models.require(permissions.WRITE)
     @models.arguments(ModelCreateSchema)
@@ -66,13 +68,27 @@ class ModelById(MethodView):
     def put(self, values: dict[str, Any], model_id: uuid.UUID) -> AIModel:
         """Change an AI model; without `apiKey` the stored key stays, for the same host only."""
         _refuse_private_endpoint(values["endpoint"])
-        return service.update_model(session(), service.get_model(session(), model_id), values)
+        model = matched(service.get_model(session(), model_id))
+        return service.update_model(session(), model, values)
+
+    @models.require(permissions.WRITE)
+    @models.merge_patch(ModelUpdateSchema)
+    @models.response(200, ModelSchema)
+    def patch(self, patch: dict[str, Any], model_id: uuid.UUID) -> AIModel:
+        """Change some fields of an AI model."""
+        model = matched(service.get_model(session(), model_id))
+        values = merged(ModelUpdateSchema, model, patch)
+        if "endpoint" in patch:
+            _refuse_private_endpoint(values["endpoint"])
+            # That ended the transaction: somebody may have changed the model since.
+            model = matched(service.get_model(session(), model_id))
+        return service.update_model(session(), model, values)
 
     @models.require(permissions.WRITE)
     @models.response(204)
     def delete(self, model_id: uuid.UUID) -> None:
         """Delete an AI model that no tenant is configured for."""
-        service.delete_model(session(), service.get_model(session(), model_id))
+        service.delete_model(session(), matched(service.get_model(session(), model_id)))
 
 
 @tenant_models.route("")
@@ -81,10 +97,10 @@ class TenantModels(MethodView):
 
     @tenant_models.require(permissions.READ)
     @tenant_models.response(200, TenantModelSchema(many=True))
-    @tenant_models.paged(PageQuerySchema)
-    def get(self, tenant_id: uuid.UUID, page: int, page_size: int) -> Page[TenantModel]:
+    @tenant_models.paged(TenantModelQuerySchema)
+    def get(self, tenant_id: uuid.UUID, **query: Any) -> Page[TenantModel]:
         """List the models configured for a tenant."""
-        return service.list_tenant_models(session(), tenant_id, page=page, page_size=page_size)
+        return service.list_tenant_models(session(), tenant_id, **query)
 
     @tenant_models.require(permissions.CONFIGURE)
     @tenant_models.arguments(TenantModelCreateSchema)
@@ -113,7 +129,19 @@ class TenantModelById(MethodView):
         self, values: dict[str, Any], tenant_id: uuid.UUID, config_id: uuid.UUID
     ) -> TenantModel:
         """Change how a tenant calls a model."""
-        config = service.get_tenant_model(session(), tenant_id, config_id)
+        config = matched(service.get_tenant_model(session(), tenant_id, config_id))
+        service.update_tenant_model(session(), config, values)
+        return service.with_model(session(), config)
+
+    @tenant_models.require(permissions.CONFIGURE)
+    @tenant_models.merge_patch(TenantModelUpdateSchema)
+    @tenant_models.response(200, TenantModelSchema)
+    def patch(
+        self, patch: dict[str, Any], tenant_id: uuid.UUID, config_id: uuid.UUID
+    ) -> TenantModel:
+        """Change some of how a tenant calls a model."""
+        config = matched(service.get_tenant_model(session(), tenant_id, config_id))
+        values = merged(TenantModelUpdateSchema, config, patch)
         service.update_tenant_model(session(), config, values)
         return service.with_model(session(), config)
 
@@ -121,7 +149,7 @@ class TenantModelById(MethodView):
     @tenant_models.response(204)
     def delete(self, tenant_id: uuid.UUID, config_id: uuid.UUID) -> None:
         """Take a model away from a tenant."""
-        config = service.get_tenant_model(session(), tenant_id, config_id)
+        config = matched(service.get_tenant_model(session(), tenant_id, config_id))
         service.delete_tenant_model(session(), config)
 
 

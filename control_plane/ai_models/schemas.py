@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import ValidationError, fields, post_dump, validate
 
 from control_plane.ai_models import endpoints, parameters
-from control_plane.core.api import Schema
+from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.auth import current_actor
 from control_plane.core.decimals import DecimalString
 
@@ -123,6 +123,13 @@ class ModelCreateSchema(ModelUpdateSchema):
     api_key = fields.String(load_only=True, allow_none=True, load_default=None, validate=_API_KEY)
 
 
+class ModelQuerySchema(PageQuerySchema):
+    """Which models to list."""
+
+    is_active = fields.Boolean(load_default=None)
+    sort = SortField("name", "costPerCall", creationDate="created_at")
+
+
 class TenantModelSchema(Schema):
     """A tenant's use of a model."""
 
@@ -132,6 +139,9 @@ class TenantModelSchema(Schema):
     name = fields.String(attribute="model.name")
     provider = fields.String(attribute="model.provider")
     is_active = fields.Boolean(attribute="model.is_active")
+    is_callable = fields.Boolean(
+        metadata={"description": "It is active, and the tenant's `aiModelAccess` allows it."}
+    )
     max_calls_per_day = fields.Integer(attribute="config.max_calls_per_day")
     custom_parameters = fields.Dict(attribute="config.custom_parameters")
     cost_multiplier = DecimalString(maximum=MAX_MULTIPLIER, attribute="config.cost_multiplier")
@@ -161,3 +171,9 @@ class TenantModelCreateSchema(TenantModelUpdateSchema):
     """A model that a tenant may call from now on."""
 
     model_id = fields.UUID(required=True)
+
+
+class TenantModelQuerySchema(PageQuerySchema):
+    """Which of a tenant's models to list."""
+
+    sort = SortField("costMultiplier", creationDate="created_at")

@@ -24,6 +24,7 @@ from control_plane.core.database import keyring
 from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
+from control_plane.core.schemas import Order
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,13 +33,35 @@ class TenantModel:
 
     config: TenantModelConfig
     model: AIModel
+    is_callable: bool
+    """Whether the model is active, and not kept from the tenant by its `ai_model_access`."""
+
+    @property
+    def id(self) -> uuid.UUID:
+        """The id of the configuration."""
+        return self.config.id
+
+    @property
+    def version(self) -> int:
+        """The version of the configuration."""
+        return self.config.version
 
 
 def list_models(
-    session: Session, *, page: int, page_size: int, tenant_id: uuid.UUID | None = None
+    session: Session,
+    *,
+    page: int,
+    page_size: int,
+    sort: Order = (),
+    is_active: bool | None = None,
+    tenant_id: uuid.UUID | None = None,
 ) -> Page[AIModel]:
-    """Return all models or, with a tenant, those that it may call, by name."""
-    return pagination.page(session, _models_of(tenant_id), page, page_size)
+    """Return all models or, with a tenant, those that it may call, by name or by *sort*."""
+    query = _models_of(session, tenant_id)
+    if is_active is not None:
+        query = query.where(AIModel.is_active.is_(is_active))
+    order = pagination.ordering(AIModel, sort or [("name", False)])
+    return pagination.page(session, query.order_by(*order), page, page_size)
 
 
 def get_model(
@@ -49,17 +72,20 @@ def get_model(
     Raises:
         NotFound: there is no such model, or none for this tenant.
     """
-    model = session.scalar(_models_of(tenant_id).where(AIModel.id == model_id))
+    model = session.scalar(_models_of(session, tenant_id).where(AIModel.id == model_id))
     if model is None:
         raise NotFound("model")
     return model
 
 
-def _models_of(tenant_id: uuid.UUID | None) -> Select[AIModel]:
-    query = select(AIModel).order_by(AIModel.name)
+def _models_of(session: Session, tenant_id: uuid.UUID | None) -> Select[AIModel]:
+    query = select(AIModel)
     if tenant_id is None:
         return query
     configured = select(TenantModelConfig.model_id).where(TenantModelConfig.tenant_id == tenant_id)
+    usable = tenants.restricted_models(session, [tenant_id]).get(tenant_id)
+    if usable is not None:
+        query = query.where(AIModel.id.in_(usable))
     return query.where(AIModel.id.in_(configured))
 
 
@@ -128,17 +154,17 @@ def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
 
 
 def list_tenant_models(
-    session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int
+    session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int, sort: Order = ()
 ) -> Page[TenantModel]:
-    """Return a tenant's models in the order in which they were configured."""
+    """Return a tenant's models in the order in which they were configured, or by *sort*."""
     tenants.get_tenant(session, tenant_id)
     query = (
         select(TenantModelConfig)
         .where(TenantModelConfig.tenant_id == tenant_id)
-        .order_by(TenantModelConfig.id)
+        .order_by(*pagination.ordering(TenantModelConfig, sort))
     )
     found = pagination.page(session, query, page, page_size)
-    return Page(items=_with_models(session, found.items), total=found.total)
+    return Page(items=with_models(session, found.items), total=found.total)
 
 
 def get_tenant_model(
@@ -190,22 +216,35 @@ def delete_tenant_model(session: Session, config: TenantModelConfig) -> None:
     session.flush()
 
 
-def delete_tenant_models(session: Session, tenant_id: uuid.UUID) -> None:
-    """Take all models away from a tenant."""
-    query = select(TenantModelConfig).where(TenantModelConfig.tenant_id == tenant_id)
-    for config in session.scalars(query).all():
+def delete_tenant_models(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Take up to *limit* models away from a tenant; return how many."""
+    configs = session.scalars(tenant_models_of(tenant_id).limit(limit)).all()
+    for config in configs:
         delete_tenant_model(session, config)
+    return len(configs)
+
+
+def tenant_models_of(tenant_id: uuid.UUID) -> Select[TenantModelConfig]:
+    """Return the query for how a tenant calls models."""
+    return select(TenantModelConfig).where(TenantModelConfig.tenant_id == tenant_id)
 
 
 def with_model(session: Session, config: TenantModelConfig) -> TenantModel:
     """Return a configuration together with its model."""
-    return _with_models(session, [config])[0]
+    return with_models(session, [config])[0]
 
 
-def _with_models(session: Session, configs: Sequence[TenantModelConfig]) -> Sequence[TenantModel]:
+def with_models(session: Session, configs: Sequence[TenantModelConfig]) -> Sequence[TenantModel]:
+    """Return configurations together with their models."""
     wanted = select(AIModel).where(AIModel.id.in_([config.model_id for config in configs]))
     models = {model.id: model for model in session.scalars(wanted)}
-    return [TenantModel(config, models[config.model_id]) for config in configs]
+    restricted = tenants.restricted_models(session, {config.tenant_id for config in configs})
+
+    def is_callable(config: TenantModelConfig) -> bool:
+        usable = restricted.get(config.tenant_id, {config.model_id})
+        return models[config.model_id].is_active and config.model_id in usable
+
+    return [TenantModel(config, models[config.model_id], is_callable(config)) for config in configs]
 
 
 def _assign(row: AIModel | TenantModelConfig, values: Mapping[str, Any]) -> None:

@@ -1,80 +1,58 @@
-"""The API's frame: blueprints with guards, schemas in camelCase, one transaction a request."""
+"""The API's frame: blueprints with guards, conditions and patches, one transaction a request."""
 
 import contextlib
 import functools
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar, cast
 
 import flask
 import flask_smorest
 from flask.typing import ResponseReturnValue
 from flask.views import MethodView
-from marshmallow import RAISE, ValidationError, fields, pre_load, validate
+from marshmallow import INCLUDE
 from marshmallow import Schema as MarshmallowSchema
 from sqlalchemy.orm import Session
 
-from control_plane.contract import camel_case
-from control_plane.core import auth, plugins, tenancy
+from control_plane.core import auth, conditions, idempotency, plugins, quotas, tenancy
 from control_plane.core.body import StrictParser
 from control_plane.core.database import Database
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
+from control_plane.core.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from control_plane.core.pagination import Page, PaginationSchema, pagination_header
 from control_plane.core.problems import ProblemHandler
+from control_plane.core.schemas import PageQuerySchema, QuerySchema, Schema, SortField
 from control_plane.core.settings import Settings
+
+__all__ = [
+    "Api",
+    "Blueprint",
+    "PageQuerySchema",
+    "QuerySchema",
+    "Schema",
+    "SortField",
+    "close_session",
+    "database",
+    "session",
+    "settings",
+]
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-_MAX_PAGE = 1_000_000
-_MAX_PAGE_SIZE = 100
-
-
-class Schema(MarshmallowSchema):
-    """Base of what JSON bodies look like: camelCase outside, snake_case inside, strict types."""
-
-    class Meta:
-        """An unknown field is an error that names it."""
-
-        unknown = RAISE
-
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Name the field on the wire."""
-        field_obj.data_key = camel_case(field_obj.data_key or field_name)
-
-    @pre_load
-    def _refuse_other_types(self, data: Any, **_: Any) -> Any:
-        """Refuse what marshmallow would convert: "1" or true for a number, 1 for a boolean."""
-        if not isinstance(data, Mapping):
-            return data
-        errors = {
-            field.data_key: ["Not of the right type."]
-            for field in self.load_fields.values()
-            if not _is_of_type(field, data.get(cast("str", field.data_key)))
-        }
-        if errors:
-            raise ValidationError(cast("Any", errors))
-        return data
-
-
-class QuerySchema(MarshmallowSchema):
-    """Base of what query strings look like; use with `location="query"`."""
-
-    class Meta:
-        """An unknown parameter is an error that names it."""
-
-        unknown = RAISE
-
-    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
-        """Name the parameter on the wire."""
-        field_obj.data_key = camel_case(field_obj.data_key or field_name)
-
-
-class PageQuerySchema(QuerySchema):
-    """Which page of a list; a list with filters adds its own fields."""
-
-    page = fields.Integer(load_default=1, validate=validate.Range(1, _MAX_PAGE))
-    page_size = fields.Integer(load_default=10, validate=validate.Range(1, _MAX_PAGE_SIZE))
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": True,
+    "description": "The `ETag` of what is changed; `*` is any.",
+    "schema": {"type": "string", "example": '"1"'},
+}
+_IDEMPOTENCY_KEY = {
+    "name": idempotency.HEADER,
+    "in": "header",
+    "description": "Chosen by the client; a second request with it does nothing again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest is untyped
@@ -97,6 +75,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
             def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
                 actor = _authenticate()
                 with auth.acting_as(actor), _scope_of(actor, kwargs.get("tenant_id")):
+                    quotas.count_request()
                     if not actor.may(permission):
                         raise Forbidden(f"This needs the permission {permission.name}.")
                     return _committed(view(*args, **kwargs))
@@ -112,6 +91,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         @functools.wraps(view)
         def unguarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
             with tenancy.platform_context():
+                quotas.count_request()
                 return _committed(view(*args, **kwargs))
 
         marked: View = _mark(unguarded, "public")
@@ -127,6 +107,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
                 raise TypeError(
                     f"{view_func.__name__}.{method.lower()} needs require(…) or public outermost."
                 )
+            if method in conditions.CHANGING:
+                _document(view, parameters=[_IF_MATCH])
         super().add_url_rule(rule, endpoint, view_func, **options)
 
     def route(self, rule: str, **options: Any) -> Callable[[type[MethodView]], type[MethodView]]:
@@ -139,10 +121,56 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         decorator: Callable[[View], View] = super().arguments(schema, **options)
         return decorator
 
-    def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
-        """Answer with what the view returns, dumped by *schema*."""
-        decorator: Callable[[View], View] = super().response(status, schema, **options)
+    def merge_patch(self, schema: type[Schema]) -> Callable[[View], View]:
+        """Pass the body, a JSON merge patch of what *schema* describes, as the next argument.
+
+        The view applies it by `merge_patch.merged`, which also judges the result.
+        """
+        documented = {
+            "in": "json",
+            "required": True,
+            "schema": schema(partial=True),
+            "content_type": MERGE_PATCH,
+        }
+
+        def decorator(view: View) -> View:
+            parsed: View = super(Blueprint, self).arguments(_PatchSchema)(view)
+            apidoc = cast("Any", parsed)._apidoc  # noqa: SLF001 - where flask-smorest keeps it
+            apidoc["arguments"]["parameters"][-1] = documented
+            return parsed
+
         return decorator
+
+    def idempotent(self, *, secrets: Collection[str] = ()) -> Callable[[View], View]:
+        """Let a POST happen once for each `Idempotency-Key`; a replay leaves *secrets* out.
+
+        The decorator stands directly below `require`.
+        """
+
+        def decorator(view: View) -> View:
+            @functools.wraps(view)
+            def once(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+                return idempotency.once(session(), lambda: view(*args, **kwargs), secrets)
+
+            _document(once, parameters=[_IDEMPOTENCY_KEY])
+            return cast("View", once)
+
+        return decorator
+
+    def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
+        """Answer with what the view returns, dumped by *schema*, with its `ETag` and `Location`."""
+        decorator: Callable[[View], View] = super().response(status, schema, **options)
+
+        def describe(view: View) -> View:
+            @functools.wraps(view)
+            def described(*args: Any, **kwargs: Any) -> Any:
+                found = view(*args, **kwargs)
+                headers = conditions.headers_of(found, status)
+                return (found, headers) if headers else found
+
+            return decorator(cast("View", described))
+
+        return describe
 
     def paged(self, schema: type[PageQuerySchema]) -> Callable[[View], View]:
         """Pass the query, `page` and `page_size` among it, as keywords; answer the view's `Page`.
@@ -170,6 +198,15 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         return decorator
 
 
+class _PatchSchema(MarshmallowSchema):
+    """Any JSON object."""
+
+    class Meta:
+        """What it may hold is judged once it is applied."""
+
+        unknown = INCLUDE
+
+
 class Api(ProblemHandler, flask_smorest.Api):  # type: ignore[misc] # flask-smorest is untyped
     """Mounts blueprints under `/api` and documents them as OpenAPI 3.1."""
 
@@ -180,19 +217,6 @@ class Api(ProblemHandler, flask_smorest.Api):  # type: ignore[misc] # flask-smor
     def _register_pagination_header(self) -> None:
         header = {"description": "Where this page stands.", "schema": PaginationSchema}
         self.spec.components.header("PAGINATION", header, lazy=True)
-
-
-def _is_of_type(field: fields.Field[Any], value: Any) -> bool:
-    """Tell whether a JSON value is of the field's own type, before any conversion."""
-    if value is None:
-        return True
-    if isinstance(field, fields.Boolean | fields.Integer):
-        return type(value) is (bool if isinstance(field, fields.Boolean) else int)
-    if isinstance(field, fields.List) and isinstance(value, list):
-        return all(_is_of_type(field.inner, item) for item in value)
-    if isinstance(field, fields.Mapping) and isinstance(value, Mapping) and field.value_field:
-        return all(_is_of_type(field.value_field, item) for item in value.values())
-    return True
 
 
 def session() -> Session:
@@ -224,15 +248,18 @@ def _mark(view: Any, guard: str) -> Any:
     """Note on *view* how it is guarded, for `add_url_rule` and for the documentation."""
     view.guard = guard
     view.guarded_view = view
-    documented: dict[str, Any] = (
-        {"security": []} if guard == "public" else {"description": f"Needs `{guard}`."}
-    )
-    apidoc = getattr(view, "_apidoc", {})
-    view._apidoc = {  # noqa: SLF001 - where flask-smorest keeps a view's documentation
-        **apidoc,
-        "manual_doc": {**apidoc.get("manual_doc", {}), **documented},
-    }
+    if guard == "public":
+        _document(view, security=[])
+    else:
+        _document(view, description=f"Needs `{guard}`.")
     return view
+
+
+def _document(view: Any, **told: Any) -> None:
+    """Add to what flask-smorest documents of *view*."""
+    apidoc = getattr(view, "_apidoc", {})
+    manual = {**apidoc.get("manual_doc", {}), **told}
+    view._apidoc = {**apidoc, "manual_doc": manual}  # noqa: SLF001 - where flask-smorest keeps it
 
 
 def _committed(response: ResponseReturnValue) -> ResponseReturnValue:

@@ -3,15 +3,21 @@
 import contextlib
 import dataclasses
 import enum
+import re
 import uuid
 from collections.abc import Iterator
 from contextvars import ContextVar
 
 from control_plane.core.errors import Unauthorized
 
+_NAME = re.compile(r"[a-z][a-z0-9-]*:[a-z][a-z0-9-]*")
+
 
 class Role(enum.StrEnum):
-    """What a user may do, least first; each role has the rights of those before it."""
+    """The roles that are always there, least first; each has the rights of those before it.
+
+    What else a user may do is told by roles that are rows: see the room identity.
+    """
 
     VIEWER = "viewer"
     OPERATOR = "operator"
@@ -29,6 +35,25 @@ class Permission:
     platform: bool = False
     """Only users of the platform can have it, whatever their role in a tenant."""
 
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"A permission is named resource:action, not {self.name}.")
+
+    @property
+    def id(self) -> str:
+        """What others refer to it by: its name, which never changes."""
+        return self.name
+
+    @property
+    def resource_type(self) -> str:
+        """The kind of thing that it is a right to."""
+        return self.name.partition(":")[0]
+
+    @property
+    def actions(self) -> list[str]:
+        """What may be done to such a thing."""
+        return [self.name.partition(":")[2]]
+
     @property
     def least_role(self) -> Role:
         """The least role that has this permission."""
@@ -44,6 +69,8 @@ class Actor:
     user_id: uuid.UUID
     tenant_id: uuid.UUID | None
     permissions: frozenset[str]
+    sign_in_id: uuid.UUID | None = None
+    """The sign-in that he makes it in."""
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the actor has *permission*."""

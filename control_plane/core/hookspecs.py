@@ -13,7 +13,8 @@ import pluggy
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from typing import Any
 
     import click
     from flask import Flask
@@ -79,21 +80,34 @@ def yumen_on_startup(app: Flask) -> None:
     """Prepare the control plane's application; called once, before its blueprints are mounted."""
 
 
-@hookspec
-def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
-    """Delete the room's rows of the tenant, and emit the events that unpublish their documents.
-
-    Called before the tenant's own row goes, in the same transaction. A room that keeps a row with a
-    foreign key to the tenant prevents the deletion.
-    """
-
-
 # -- collect: what every room is asked; all answers are taken --------------------------------------
 
 
 @hookspec
 def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the names of those of *ids* that are the room's, to show them to people."""
+
+
+@hookspec
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield what the room holds of the tenant: a kind such as `domain`, and objects of that kind.
+
+    The objects are JSON as the API shows them, without secrets, a few hundred at once: see
+    `core.pagination.batches`. The transaction ends whenever something was yielded.
+    """
+
+
+@hookspec
+def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Delete up to *limit* of the room's rows of the tenant, and return how many were deleted.
+
+    Emit the events that unpublish their documents. Called in the tenant's scope, again and again,
+    each time in a transaction of its own, until no room deletes anything; then the tenant's own row
+    goes. A room that keeps a row with a foreign key to the tenant prevents that. What must be kept
+    after a tenant is gone, such as usage, has no such key and stays.
+    """
 
 
 # -- decide: what a room answers -------------------------------------------------------------------
@@ -106,3 +120,15 @@ def yumen_authenticate(session: Session, authorization: str) -> Actor | None:
     Raise `Unauthorized` when it is of a known kind but not good; return None when it is of another
     kind.
     """
+
+
+@hookspec(firstresult=True)
+def yumen_tenant_domains(
+    session: Session, tenant_ids: Collection[uuid.UUID]
+) -> Mapping[uuid.UUID, Sequence[dict[str, Any]]]:
+    """Return the domains of those of the tenants that have any, as the API shows them."""
+
+
+@hookspec(firstresult=True)
+def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
+    """Return those of *ids* that are not the id of an AI model."""

@@ -4,14 +4,15 @@ import base64
 import binascii
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from marshmallow import Schema, fields
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control_plane.core.errors import Invalid
+from control_plane.core.schemas import Order
 
 Item = TypeVar("Item")
 
@@ -33,6 +34,28 @@ def page(session: Session, statement: Select[Item], page: int, page_size: int) -
     return Page(items=rows, total=session.scalar(counted) or 0)
 
 
+def batches(
+    session: Session, statement: Select[Item], key: InstrumentedAttribute[Any], size: int = 500
+) -> Iterator[Sequence[Item]]:
+    """Yield the rows that *statement* selects, some at a time, in the order of *key*, a unique one.
+
+    Between two batches the transaction may end.
+    """
+    query = statement.order_by(None).order_by(key).limit(size)
+    rows = session.scalars(query).all()
+    while rows:
+        last = getattr(rows[-1], key.key)
+        yield rows
+        rows = session.scalars(query.where(key > last)).all()
+
+
+def ordering(entity: Any, order: Order) -> list[Any]:
+    """Return how to sort rows of *entity* by *order*, the oldest first where that does not tell."""
+    columns = [(getattr(entity, name), descends) for name, descends in order]
+    asked = [(each.desc() if descends else each.asc()).nulls_last() for each, descends in columns]
+    return [*asked, entity.id]
+
+
 class PaginationSchema(Schema):
     """What the header X-Pagination says, as JSON."""
 
@@ -43,6 +66,9 @@ class PaginationSchema(Schema):
     page = fields.Integer(metadata={"description": "This page, if the list has it."})
     previous_page = fields.Integer(data_key="previousPage")
     next_page = fields.Integer(data_key="nextPage")
+    next_cursor = fields.String(
+        data_key="nextCursor", metadata={"description": "Where a list without pages goes on."}
+    )
 
 
 def pagination_header(total: int, page: int, page_size: int) -> str:
@@ -58,6 +84,11 @@ def pagination_header(total: int, page: int, page_size: int) -> str:
     if page < last:
         position["next_page"] = page + 1
     return json.dumps(PaginationSchema().dump(position))
+
+
+def cursor_header(next_cursor: str | None) -> str:
+    """Return the header X-Pagination for a list that goes on at *next_cursor*, None at its end."""
+    return json.dumps({} if next_cursor is None else {"nextCursor": next_cursor})
 
 
 def encode_cursor(position: Sequence[str | int]) -> str:

@@ -12,8 +12,10 @@ from flask.typing import ResponseReturnValue
 from flask_smorest.spec import prepare_response
 from marshmallow import Schema, fields
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
+from control_plane.core import conditions
 from control_plane.core.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
@@ -24,6 +26,7 @@ _CODES = {
     413: "body_too_large",
     414: "uri_too_long",
     422: "validation_failed",
+    429: "quota_exceeded",
     500: "internal_error",
 }
 _DETAILS = {
@@ -70,6 +73,7 @@ class ProblemHandler:
         self._app.register_error_handler(HTTPException, answer_http_error)
         self._app.register_error_handler(IntegrityError, answer_integrity_error)
         self._app.register_error_handler(OperationalError, answer_operational_error)
+        self._app.register_error_handler(StaleDataError, answer_stale_data_error)
 
     def _register_responses(self) -> None:
         """Document every error status as problem+json."""
@@ -103,9 +107,9 @@ def answer_http_error(error: HTTPException) -> ResponseReturnValue:
             code,
             _DETAILS.get(status) or error.description or error.name,
             errors=[
-                {"pointer": pointer, "detail": detail}
+                error
                 for location, found in messages.items()
-                for pointer, detail in _flat(found, "?" if location == "query" else "#/")
+                for error in field_errors(found, "?" if location == "query" else "#/")
             ],
             headers={name: headers[name] for name in _KEPT_HEADERS if name in headers},
         )
@@ -116,6 +120,11 @@ def answer_integrity_error(error: IntegrityError) -> ResponseReturnValue:
     """Answer a change that lost a race: the service had checked, another request was faster."""
     log.warning("integrity_error", exc_info=error)
     return problem(ApiError(409, "conflict", "This conflicts with what exists already."))
+
+
+def answer_stale_data_error(_error: StaleDataError) -> ResponseReturnValue:
+    """Answer a change of a row that another request changed between our read and our write."""
+    return problem(conditions.changed_meanwhile())
 
 
 def answer_operational_error(error: OperationalError) -> ResponseReturnValue:
@@ -143,6 +152,11 @@ def problem(error: ApiError) -> flask.Response:
     response.mimetype = MEDIA_TYPE
     response.headers.update(error.headers)
     return response
+
+
+def field_errors(messages: Any, root: str = "#/") -> list[dict[str, str]]:
+    """Return marshmallow's *messages* as errors whose pointers begin with *root*."""
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in _flat(messages, root)]
 
 
 def _flat(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ import socket
 import types
 import typing
 from collections.abc import Mapping
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,14 @@ NOT_SETTINGS = frozenset({"YUMEN_CONFIG", "YUMEN_STATE"})
 """Variables with the prefix that say where the settings are."""
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+MAIL_SECURITY = ("starttls", "tls", "none")
 MAY_BE_ZERO = frozenset(
-    {"gateway.drain_seconds", "gateway.keepalive_seconds", "journal.retention_hours"}
+    {
+        "gateway.drain_seconds",
+        "gateway.keepalive_seconds",
+        "journal.retention_hours",
+        "tenants.purge_grace_days",
+    }
 )
 MAX_PORT = 65535
 
@@ -49,12 +56,16 @@ class RedisSettings:
 
 @dataclasses.dataclass(frozen=True)
 class AdminSettings:
-    """Where the control plane listens."""
+    """Where the control plane listens, and how much it takes from whom."""
 
     host: str
     port: int
     workers: int
     threads: int
+    caller_requests_per_minute: int
+    tenant_requests_per_minute: int
+    trusted_proxies: tuple[str, ...]
+    public_url: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +107,13 @@ class UsageSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class TenantsSettings:
+    """What becomes of tenants."""
+
+    purge_grace_days: int
+
+
+@dataclasses.dataclass(frozen=True)
 class SecuritySettings:
     """Secrets, tokens and which networks upstreams may be in."""
 
@@ -106,6 +124,19 @@ class SecuritySettings:
     pepper_key_file: str | None
     seal_key_file: str | None
     jwt_key_file: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MailSettings:
+    """What takes the mail that is sent."""
+
+    host: str | None
+    port: int
+    security: str
+    username: str | None
+    password_file: str | None
+    ca_file: str | None
+    sender: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +173,9 @@ class Settings:
     gateway: GatewaySettings
     journal: JournalSettings
     usage: UsageSettings
+    tenants: TenantsSettings
     security: SecuritySettings
+    mail: MailSettings
     dns: DnsSettings
     demo: DemoSettings
     logging: LoggingSettings
@@ -156,6 +189,13 @@ class Settings:
     def redis_url(self) -> str:
         """The URL of Redis, with the default filled in."""
         return self.redis.url or f"unix://{self.state / 'redis' / 'redis.sock'}?db=0"
+
+    @property
+    def public_url(self) -> str:
+        """Where people reach the control plane, with the default filled in."""
+        if self.admin.public_url is not None:
+            return self.admin.public_url.rstrip("/")
+        return f"http://{self.admin.host}:{self.admin.port}"
 
     @property
     def node(self) -> str:
@@ -213,13 +253,28 @@ def _check_meaning(settings: Settings) -> None:
         raise SettingsError("gateway.node must be 1 to 32 of the characters a-z, 0-9 and -.")
     if settings.logging.level not in LOG_LEVELS:
         raise SettingsError(f"logging.level must be one of {', '.join(LOG_LEVELS)}.")
-    for name, port in {"admin": settings.admin.port, "gateway": settings.gateway.port}.items():
+    for name, port in {
+        "admin": settings.admin.port,
+        "gateway": settings.gateway.port,
+        "mail": settings.mail.port,
+    }.items():
         if port > MAX_PORT:
             raise SettingsError(f"{name}.port must be at most {MAX_PORT}.")
     if settings.database.owner_url is not None and settings.database.url is None:
         raise SettingsError("database.owner_url goes with a PostgreSQL in database.url.")
     _check_networks("security.upstream_allow", settings.security.upstream_allow)
     _check_networks("gateway.trusted_proxies", settings.gateway.trusted_proxies)
+    _check_networks("admin.trusted_proxies", settings.admin.trusted_proxies)
+    _check_mail(settings.mail)
+
+
+def _check_mail(mail: MailSettings) -> None:
+    if mail.security not in MAIL_SECURITY:
+        raise SettingsError(f"mail.security must be one of {', '.join(MAIL_SECURITY)}.")
+    if mail.username is not None and mail.security == "none":
+        raise SettingsError("mail.username needs mail.security: a password is not sent in clear.")
+    if "@" not in parseaddr(mail.sender)[1] or not mail.sender.isprintable():
+        raise SettingsError("mail.sender must be like: Yumen <yumen@example.com>.")
 
 
 def _check_networks(name: str, texts: tuple[str, ...]) -> None:

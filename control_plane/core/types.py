@@ -1,10 +1,11 @@
 """Column types that mean the same on SQLite and PostgreSQL."""
 
 import datetime
+import enum
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, Numeric, Text, Uuid
+from sqlalchemy import JSON, DateTime, Dialect, Enum, Numeric, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
@@ -19,7 +20,30 @@ DECIMAL_PLACES = 12
 Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 """A JSON value; None is SQL NULL."""
 
-__all__ = ["Decimal12", "EncryptedText", "Json", "UtcDateTime", "Uuid", "decimal_sum", "plain"]
+__all__ = [
+    "Decimal12",
+    "EncryptedText",
+    "Json",
+    "UtcDateTime",
+    "Uuid",
+    "decimal_sum",
+    "plain",
+    "text_enum",
+]
+
+
+def text_enum(kind: type[enum.StrEnum]) -> Enum:
+    """Return the type of a column that holds the values of *kind*, as text of up to 16 characters.
+
+    The values are not a constraint of the database: a new one needs no migration.
+    """
+    return Enum(
+        kind,
+        native_enum=False,
+        length=16,
+        create_constraint=False,
+        values_callable=lambda members: [member.value for member in members],
+    )
 
 
 def plain(value: Decimal) -> Decimal:

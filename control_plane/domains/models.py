@@ -7,6 +7,7 @@ from sqlalchemy import ForeignKeyConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import now
+from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.tenancy import TenantScoped
@@ -15,7 +16,7 @@ RECORD_PREFIX = "_yumen."
 VALUE_PREFIX = "yumen-verification="
 
 
-class Domain(TenantScoped, Base):
+class Domain(TenantScoped, Versioned, Base):
     """A tenant's claim to a domain name; it routes once it is verified."""
 
     __tablename__ = "domains"

@@ -1,14 +1,18 @@
 """What the room domains adds to Yumen."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from sqlalchemy.orm import Session
 
+from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.plugins import Section, hookimpl
 from control_plane.domains import documents, permissions, routes, service
+from control_plane.domains.models import Domain
+from control_plane.domains.schemas import DomainSchema
 
 
 @hookimpl
@@ -30,6 +34,27 @@ def yumen_config_sections() -> Iterable[Section]:
 
 
 @hookimpl
-def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
+def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
     """Give the tenant's names up."""
-    service.remove_domains(session, tenant_id)
+    return service.remove_domains(session, tenant_id, limit)
+
+
+@hookimpl
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield the tenant's domains."""
+    for rows in pagination.batches(session, service.domains_of(tenant_id), Domain.id):
+        yield "domain", DomainSchema(many=True).dump(rows)
+
+
+@hookimpl
+def yumen_tenant_domains(
+    session: Session, tenant_ids: Collection[uuid.UUID]
+) -> Mapping[uuid.UUID, Sequence[dict[str, Any]]]:
+    """Return the domains of several tenants."""
+    found: dict[uuid.UUID, list[dict[str, Any]]] = {}
+    schema = DomainSchema()
+    for domain in session.scalars(service.domains_of(*tenant_ids)):
+        found.setdefault(domain.tenant_id, []).append(schema.dump(domain))
+    return found

@@ -5,14 +5,20 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core.api import Blueprint, PageQuerySchema, session, settings
+from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
+from control_plane.core.conditions import matched
 from control_plane.core.dns import Resolver
 from control_plane.core.errors import Conflict, Forbidden
 from control_plane.core.pagination import Page
 from control_plane.domains import permissions, service
 from control_plane.domains.models import Domain
-from control_plane.domains.schemas import DomainCreateSchema, DomainSchema, DomainVerifySchema
+from control_plane.domains.schemas import (
+    DomainCreateSchema,
+    DomainQuerySchema,
+    DomainSchema,
+    DomainVerifySchema,
+)
 
 blueprint = Blueprint("domains", __name__, url_prefix="/tenants/<uuid:tenant_id>/domains")
 
@@ -23,10 +29,10 @@ class Domains(MethodView):
 
     @blueprint.require(permissions.READ)
     @blueprint.response(200, DomainSchema(many=True))
-    @blueprint.paged(PageQuerySchema)
-    def get(self, tenant_id: uuid.UUID, page: int, page_size: int) -> Page[Domain]:
+    @blueprint.paged(DomainQuerySchema)
+    def get(self, tenant_id: uuid.UUID, **query: Any) -> Page[Domain]:
         """List a tenant's domains."""
-        return service.list_domains(session(), tenant_id, page=page, page_size=page_size)
+        return service.list_domains(session(), tenant_id, **query)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.arguments(DomainCreateSchema)
@@ -50,7 +56,8 @@ class DomainById(MethodView):
     @blueprint.response(204)
     def delete(self, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> None:
         """Give a domain up; it stops routing."""
-        service.remove_domain(session(), service.get_domain(session(), tenant_id, domain_id))
+        domain = matched(service.get_domain(session(), tenant_id, domain_id))
+        service.remove_domain(session(), domain)
 
 
 @blueprint.route("/<uuid:domain_id>/primary")

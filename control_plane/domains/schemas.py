@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from control_plane.core.api import Schema
+from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.domains import names
 
 
@@ -62,3 +62,10 @@ class DomainVerifySchema(Schema):
         validate=validate.OneOf(["dns", "manual"]),
         metadata={"description": "`manual` is for platform operators."},
     )
+
+
+class DomainQuerySchema(PageQuerySchema):
+    """Which of a tenant's domains to list."""
+
+    is_verified = fields.Boolean(load_default=None)
+    sort = SortField("domainName", creationDate="created_at")

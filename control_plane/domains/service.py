@@ -4,7 +4,7 @@ import secrets
 import uuid
 from collections.abc import Collection
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,16 +14,26 @@ from control_plane.core.clock import now
 from control_plane.core.errors import Conflict, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
+from control_plane.core.schemas import Order
 from control_plane.domains.events import DomainRemoved, DomainVerified
 from control_plane.domains.models import Domain
 
 
 def list_domains(
-    session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int
+    session: Session,
+    tenant_id: uuid.UUID,
+    *,
+    page: int,
+    page_size: int,
+    sort: Order = (),
+    is_verified: bool | None = None,
 ) -> Page[Domain]:
-    """Return a tenant's domains, the oldest first."""
+    """Return a tenant's domains, the oldest first unless *sort* says otherwise."""
     tenants.get_tenant(session, tenant_id)
-    query = select(Domain).where(Domain.tenant_id == tenant_id).order_by(Domain.id)
+    query = select(Domain).where(Domain.tenant_id == tenant_id)
+    if is_verified is not None:
+        query = query.where(Domain.is_verified.is_(is_verified))
+    query = query.order_by(*pagination.ordering(Domain, sort))
     return pagination.page(session, query, page, page_size)
 
 
@@ -78,10 +88,17 @@ def remove_domain(session: Session, domain: Domain) -> None:
     session.flush()
 
 
-def remove_domains(session: Session, tenant_id: uuid.UUID) -> None:
-    """Give all names of a tenant up."""
-    for domain in session.scalars(select(Domain).where(Domain.tenant_id == tenant_id)):
+def remove_domains(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Give up to *limit* names of a tenant up; return how many."""
+    domains = session.scalars(domains_of(tenant_id).limit(limit)).all()
+    for domain in domains:
         remove_domain(session, domain)
+    return len(domains)
+
+
+def domains_of(*tenant_ids: uuid.UUID) -> Select[Domain]:
+    """Return the query for the domains of tenants, the oldest first."""
+    return select(Domain).where(Domain.tenant_id.in_(tenant_ids)).order_by(Domain.id)
 
 
 def verify_domain(session: Session, domain: Domain) -> Domain:
@@ -115,5 +132,5 @@ def _clear_primary(session: Session, tenant_id: uuid.UUID) -> None:
     session.execute(
         update(Domain)
         .where(Domain.tenant_id == tenant_id, Domain.is_primary.is_(True))
-        .values(is_primary=False)
+        .values(is_primary=False, version=Domain.version + 1)
     )

@@ -2,7 +2,7 @@
 
 from control_plane.core.auth import Role
 from control_plane.identity.models import APIKey, User
-from control_plane.identity.service.api_keys import create_api_key
+from control_plane.identity.service.api_keys import create_api_key, note_key_use
 from control_plane.identity.service.passwords import hash_password
 from control_plane.identity.service.users import create_first_operator, create_user
 
@@ -14,4 +14,5 @@ __all__ = [
     "create_first_operator",
     "create_user",
     "hash_password",
+    "note_key_use",
 ]

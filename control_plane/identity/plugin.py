@@ -2,19 +2,28 @@
 
 import datetime
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
 
 import flask
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control_plane.core import api
-from control_plane.core.api import Blueprint
+from control_plane.core import api, pagination
+from control_plane.core.api import Blueprint, Schema
 from control_plane.core.auth import Actor, Permission
 from control_plane.core.plugins import Job, Section, hookimpl
 from control_plane.identity import documents, permissions, routes, tokens
-from control_plane.identity.service import api_keys, sessions, users
+from control_plane.identity.models import APIKey, CustomRole, User
+from control_plane.identity.routes import pages, request
+from control_plane.identity.schemas.api_keys import APIKeySchema
+from control_plane.identity.schemas.permissions import RoleSchema
+from control_plane.identity.schemas.users import UserSchema
+from control_plane.identity.service import api_keys, mailed, roles, sessions, users
+from control_plane.identity.service.throttle import Throttle
 
 _FORGET_SECONDS = 3600
+_MAIL_SECONDS = 1
 
 
 @hookimpl
@@ -37,29 +46,51 @@ def yumen_config_sections() -> Iterable[Section]:
 
 @hookimpl
 def yumen_jobs() -> Iterable[Job]:
-    """Return the job that forgets sign-ins that are over."""
+    """Return the jobs that forget sign-ins that are over, and mail those who forgot passwords."""
     return [
         Job(
             "forget_expired_tokens",
             every_seconds=_FORGET_SECONDS,
             run=sessions.forget_expired_tokens,
-        )
+        ),
+        Job("mail_tokens", every_seconds=_MAIL_SECONDS, run=mailed.answer_requests),
     ]
 
 
 @hookimpl
 def yumen_on_startup(app: flask.Flask) -> None:
-    """Load the key that signs access tokens."""
+    """Load the key that signs access tokens, count failed attempts, serve the page of mails."""
+    app.register_blueprint(pages.blueprint)
     with app.app_context():
+        app.extensions[request.EXTENSION] = Throttle(api.settings(), api.database().keyring)
         minutes = api.settings().security.access_token_minutes
         tokens.configure(app, api.database().keyring, datetime.timedelta(minutes=minutes))
 
 
 @hookimpl
-def yumen_on_tenant_deleted(session: Session, tenant_id: uuid.UUID) -> None:
-    """Delete the tenant's users and keys."""
-    api_keys.delete_tenant_keys(session, tenant_id)
-    users.delete_tenant_users(session, tenant_id)
+def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Delete the tenant's keys, users and roles."""
+    return (
+        api_keys.delete_tenant_keys(session, tenant_id, limit)
+        or users.delete_tenant_users(session, tenant_id, limit)
+        or roles.delete_tenant_roles(session, tenant_id, limit)
+    )
+
+
+@hookimpl
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield the tenant's roles, users and API keys, without what proves who somebody is."""
+    kept: tuple[tuple[str, Any, type[Schema]], ...] = (
+        ("role", CustomRole, RoleSchema),
+        ("user", User, UserSchema),
+        ("apiKey", APIKey, APIKeySchema),
+    )
+    for kind, entity, schema in kept:
+        query = select(entity).where(entity.tenant_id == tenant_id)
+        for rows in pagination.batches(session, query, entity.id):
+            yield kind, schema(many=True).dump(rows)
 
 
 @hookimpl

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
+from packaging.markers import Marker
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -54,12 +55,14 @@ def check_python(_settings: Settings) -> Iterator[Finding]:
     wrong = []
     count = 0
     for name, version, condition in _PIN.findall(locked):
+        if condition and not Marker(condition).evaluate():
+            continue
         count += 1
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found = ""
-        if found != version and not (condition and not found):
+        if found != version:
             wrong.append(f"{name} {version} is locked, {found or 'nothing'} is installed")
     if wrong:
         yield Finding("; ".join(wrong), "Run `make setup`.")

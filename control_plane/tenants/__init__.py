@@ -1,13 +1,9 @@
-"""Tenants (租户): who they are, and whether their traffic is served."""
+"""Tenants (租户): who they are, whether their traffic is served, and what they may use."""
 
 from control_plane.tenants.models import Tenant, TenantStatus
-from control_plane.tenants.service import (
-    activate_tenant,
-    create_tenant,
-    get_tenant,
-    list_tenants,
-    suspend_tenant,
-)
+from control_plane.tenants.service.configurations import restricted_models
+from control_plane.tenants.service.lifecycle import activate_tenant, suspend_tenant
+from control_plane.tenants.service.tenants import create_tenant, get_tenant, list_tenants
 
 __all__ = [
     "Tenant",
@@ -16,5 +12,6 @@ __all__ = [
     "create_tenant",
     "get_tenant",
     "list_tenants",
+    "restricted_models",
     "suspend_tenant",
 ]

@@ -1,4 +1,4 @@
-"""The section `tenants`: may this tenant be served. The room ai_models adds `models`."""
+"""The sections `tenants`, to which ai_models adds `models`, and `profiles`."""
 
 import uuid
 from collections.abc import Collection
@@ -7,20 +7,44 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control_plane.contract.documents import TenantDocument
+from control_plane.contract.documents import ProfileDocument, TenantDocument
 from control_plane.core.plugins import Document, Section
 from control_plane.tenants import events
-from control_plane.tenants.models import Tenant
+from control_plane.tenants.models import Tenant, TenantConfiguration
 
 
 def compile_tenants(session: Session, ids: Collection[str] | None) -> dict[str, Document | None]:
-    """Return the documents of the tenants *ids*, None for one that is gone."""
-    query = select(Tenant.id, Tenant.status)
+    """Return the documents of the tenants *ids*, None for one that is gone.
+
+    A gateway stops by itself at `expiresAt`; the status follows when the worker has looked.
+    """
+    query = select(Tenant.id, Tenant.status, Tenant.expiry_date)
     if ids is not None:
         query = query.where(Tenant.id.in_([uuid.UUID(each) for each in ids]))
     documents: dict[str, Document | None] = dict.fromkeys(ids or ())
-    for tenant_id, status in session.execute(query):
-        documents[str(tenant_id)] = {"status": status.value, "models": {}}
+    for tenant_id, status, expiry_date in session.execute(query):
+        documents[str(tenant_id)] = {
+            "status": status.value,
+            "expiresAt": None if expiry_date is None else int(expiry_date.timestamp()),
+            "models": {},
+        }
+    return documents
+
+
+def compile_profiles(session: Session, ids: Collection[str] | None) -> dict[str, Document | None]:
+    """Return what the front ends of the tenants *ids* are told, None where that is nothing."""
+    columns = (
+        TenantConfiguration.tenant_id,
+        TenantConfiguration.feature_flags,
+        TenantConfiguration.ui_theme,
+    )
+    query = select(*columns)
+    if ids is not None:
+        query = query.where(TenantConfiguration.tenant_id.in_([uuid.UUID(each) for each in ids]))
+    documents: dict[str, Document | None] = dict.fromkeys(ids or ())
+    for tenant_id, feature_flags, ui_theme in session.execute(query):
+        if feature_flags or ui_theme:
+            documents[str(tenant_id)] = {"featureFlags": feature_flags, "uiTheme": ui_theme}
     return documents
 
 
@@ -28,9 +52,20 @@ def _tenant(payload: dict[str, Any]) -> Collection[str]:
     return [payload["tenant_id"]]
 
 
-SECTION = Section(
-    name="tenants",
-    schema=TenantDocument,
-    compile=compile_tenants,
-    dirty={event.name: _tenant for event in events.ALL},
+SECTIONS = (
+    Section(
+        name="tenants",
+        schema=TenantDocument,
+        compile=compile_tenants,
+        dirty={event.name: _tenant for event in events.ALL},
+    ),
+    Section(
+        name="profiles",
+        schema=ProfileDocument,
+        compile=compile_profiles,
+        dirty={
+            event.name: _tenant
+            for event in (events.TenantCreated, events.TenantConfigured, events.TenantPurged)
+        },
+    ),
 )

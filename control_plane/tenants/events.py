@@ -29,6 +29,13 @@ class TenantUpdated(TenantEvent):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TenantConfigured(TenantEvent):
+    """What a tenant may use, or how its applications look and behave, was changed."""
+
+    name: ClassVar[str] = "tenants.configured"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TenantActivated(TenantEvent):
     """A tenant's traffic is served again."""
 
@@ -52,16 +59,25 @@ class TenantExpired(TenantEvent):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TenantDeleted(TenantEvent):
-    """A tenant and all that belonged to it was deleted."""
+    """A tenant was deleted: its traffic was stopped, and its data waits for its purge date."""
 
     name: ClassVar[str] = "tenants.deleted"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TenantPurged(TenantEvent):
+    """A deleted tenant's data is gone, but for what has to be kept."""
+
+    name: ClassVar[str] = "tenants.purged"
 
 
 ALL: tuple[type[TenantEvent], ...] = (
     TenantCreated,
     TenantUpdated,
+    TenantConfigured,
     TenantActivated,
     TenantSuspended,
     TenantExpired,
     TenantDeleted,
+    TenantPurged,
 )

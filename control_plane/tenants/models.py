@@ -5,13 +5,19 @@ import enum
 import uuid
 from typing import Any
 
-from sqlalchemy import Enum, String
-from sqlalchemy.orm import Mapped, mapped_column, synonym
+from sqlalchemy import Enum, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship, synonym
 
 from control_plane.core.clock import now
+from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
-from control_plane.core.tenancy import TenantFiltered
+from control_plane.core.tenancy import TenantFiltered, TenantScoped
+
+DEFAULT_TIME_ZONE = "Asia/Shanghai"
+
+EVERY_MODEL = "*"
+"""Stands in a tenant's `ai_model_access`, alone, for all models there are and will be."""
 
 
 class TenantStatus(enum.StrEnum):
@@ -22,7 +28,20 @@ class TenantStatus(enum.StrEnum):
     SUSPENDED = "suspended"
 
 
-class Tenant(TenantFiltered, Base):
+class TenantConfiguration(TenantScoped, Versioned, Base):
+    """What a tenant may use, and how its own applications look and behave."""
+
+    __tablename__ = "tenant_configurations"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    tenant_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("tenants.id"), unique=True)
+    ai_model_access: Mapped[list[str]] = mapped_column(default=lambda: [EVERY_MODEL])
+    feature_flags: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    ui_theme: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    api_call_limits: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+class Tenant(TenantFiltered, Versioned, Base):
     """A customer of the platform; his users see no other tenant."""
 
     __tablename__ = "tenants"
@@ -46,12 +65,13 @@ class Tenant(TenantFiltered, Base):
     suspension_reason: Mapped[str | None] = mapped_column(String(500))
     creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
     expiry_date: Mapped[datetime.datetime | None] = mapped_column(index=True)
+    purge_date: Mapped[datetime.datetime | None] = mapped_column(index=True)
+    time_zone: Mapped[str] = mapped_column(
+        String(64), default=DEFAULT_TIME_ZONE, server_default=DEFAULT_TIME_ZONE
+    )
     max_users: Mapped[int | None]
     max_storage: Mapped[int | None]
-    feature_flags: Mapped[dict[str, Any]] = mapped_column(default=dict)
-    ui_theme: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    configurations: Mapped[TenantConfiguration] = relationship(cascade="all, delete-orphan")
 
-    @property
-    def configurations(self) -> "Tenant":
-        """The tenant itself: the wire nests its configuration, the table does not."""
-        return self
+    def __init__(self, **fields: Any) -> None:
+        super().__init__(**{"configurations": TenantConfiguration(), **fields})

@@ -1,13 +1,19 @@
 """What the room tenants adds to Yumen."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.plugins import Job, Section, hookimpl
-from control_plane.tenants import documents, permissions, routes, service
+from control_plane.tenants import documents, permissions, routes
+from control_plane.tenants.schemas import TenantSchema
+from control_plane.tenants.service import lifecycle, purge, tenants
 
-_EXPIRY_SECONDS = 10
+_LIFE_SECONDS = 10
 
 
 @hookimpl
@@ -19,16 +25,28 @@ def yumen_permissions() -> Iterable[Permission]:
 @hookimpl
 def yumen_blueprints() -> Iterable[Blueprint]:
     """Return the room's routes."""
-    return [routes.blueprint]
+    return routes.BLUEPRINTS
 
 
 @hookimpl
 def yumen_config_sections() -> Iterable[Section]:
-    """Return the section `tenants`."""
-    return [documents.SECTION]
+    """Return the sections `tenants` and `profiles`."""
+    return documents.SECTIONS
 
 
 @hookimpl
 def yumen_jobs() -> Iterable[Job]:
-    """Return the job that stops tenants whose time is over."""
-    return [Job("expire_tenants", every_seconds=_EXPIRY_SECONDS, run=service.run_expiry)]
+    """Return the jobs that stop tenants whose time is over, and purge deleted ones."""
+    return [
+        Job("expire_tenants", every_seconds=_LIFE_SECONDS, run=lifecycle.run_expiry),
+        Job("purge_tenants", every_seconds=_LIFE_SECONDS, run=purge.run_purge),
+    ]
+
+
+@hookimpl
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield the tenant itself, with its configuration."""
+    tenant = tenants.get_tenant(session, tenant_id)
+    yield "tenant", [TenantSchema(exclude=["domains"]).dump(tenant)]

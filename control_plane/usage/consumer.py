@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from control_plane import identity
 from control_plane.contract import keys
 from control_plane.contract.journal import JournalError
 from control_plane.contract.usage_stream import CONFIRMED_RUN, Chunk, read_chunk
@@ -160,6 +161,7 @@ class Consumer:
         ]
         with platform_context(), self._database.transaction() as session:
             ingest.quarantine(session, unreadable)
+            identity.note_key_use(session, ingest.keys_used(arrivals))
             return ingest.take_in(session, arrivals)
 
     def _refuse(self, entry: Entry, error: Exception) -> None:

@@ -5,6 +5,8 @@ end is lost, is decided only when its writer is dead and its whole journal has a
 """
 
 import dataclasses
+import datetime
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -22,6 +24,7 @@ from control_plane.usage.decoding import Call, Refused, Row, decode, event_row
 from control_plane.usage.models import UsageEvent, UsagePending, UsageQuarantine, UsageWriter
 
 _IN_LIST = 1000
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +76,20 @@ def take_in(session: Session, arrivals: dict[str, Arrival]) -> dict[str, str]:
             _decide_orphans(session, writers[writer])
     session.flush()
     return {writer: confirmation(row) for writer, row in writers.items()}
+
+
+def keys_used(arrivals: dict[str, Arrival]) -> dict[uuid.UUID, datetime.datetime]:
+    """Return the keys of the calls in *arrivals*, each with when its last call began."""
+    latest: dict[uuid.UUID, int] = {}
+    for arrival in arrivals.values():
+        for call in (*arrival.begun.values(), *arrival.ended.values()):
+            key = call.row["key_id"]
+            latest[key] = max(latest.get(key, 0), call.row["started_us"])
+    now = clock.now()
+    # A gateway's clock may be ahead, and what is noted never goes back.
+    return {
+        key: min(now, _EPOCH + datetime.timedelta(microseconds=us)) for key, us in latest.items()
+    }
 
 
 def confirmation(row: UsageWriter) -> str:

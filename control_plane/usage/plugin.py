@@ -1,11 +1,16 @@
 """What the room usage adds to Yumen."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.plugins import Job, hookimpl
-from control_plane.usage import partitions, permissions, routes
+from control_plane.usage import partitions, permissions, routes, service
+from control_plane.usage.schemas import UsageEventSchema
 
 _HOUR = 3600.0
 
@@ -20,6 +25,16 @@ def yumen_permissions() -> Iterable[Permission]:
 def yumen_blueprints() -> Iterable[Blueprint]:
     """Return the room's routes."""
     return [routes.blueprint]
+
+
+@hookimpl
+def yumen_export_tenant(
+    session: Session, tenant_id: uuid.UUID
+) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
+    """Yield the tenant's calls, the newest first."""
+    schema = UsageEventSchema(many=True)
+    for events in service.all_events(session, tenant_id):
+        yield "usageEvent", schema.dump(events)
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from marshmallow import fields, validate
 
 from control_plane.contract.journal import Outcome, UsageSource
 from control_plane.core.api import QuerySchema, Schema
-from control_plane.core.moments import Moment
+from control_plane.core.moments import MomentOrDay
 from control_plane.usage.models import Grouping
 
 _MAX_EVENTS = 1000
@@ -13,11 +13,15 @@ _MAX_EVENTS = 1000
 class PeriodQuerySchema(QuerySchema):
     """A period of time, by default the last 30 days to now."""
 
-    start = Moment(
-        data_key="from", load_default=None, metadata={"description": "The first moment."}
+    start = MomentOrDay(
+        data_key="from",
+        load_default=None,
+        metadata={"description": "The first moment, or the first day of the tenant's."},
     )
-    end = Moment(
-        data_key="to", load_default=None, metadata={"description": "The moment after the last."}
+    end = MomentOrDay(
+        data_key="to",
+        load_default=None,
+        metadata={"description": "The moment after the last, or the last day of the tenant's."},
     )
 
 
@@ -54,7 +58,7 @@ class FiguresSchema(Schema):
 
 
 class UsageGroupSchema(FiguresSchema):
-    """The sums of one day (of Asia/Shanghai), model, endpoint or key."""
+    """The sums of one day (in the tenant's time zone), model, endpoint or key."""
 
     key = fields.String(
         allow_none=True,

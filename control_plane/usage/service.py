@@ -11,33 +11,20 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, func, inspect, literal, select, tuple_
 from sqlalchemy.orm import Session
 
-from control_plane import tenants
 from control_plane.contract.journal import Outcome, UsageSource
-from control_plane.core import clock, plugins
+from control_plane.core import plugins
 from control_plane.core.errors import Invalid
 from control_plane.core.pagination import decode_cursor, encode_cursor
 from control_plane.core.types import plain
+from control_plane.usage import periods
 from control_plane.usage.models import Grouping, UsageEvent
+from control_plane.usage.periods import Period
 
-DAY_OFFSET = datetime.timedelta(hours=8)
-"""Days are divided at midnight in Shanghai, which keeps one distance from UTC all the year."""
-
-_DEFAULT_PERIOD = datetime.timedelta(days=30)
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_MICROSECOND = datetime.timedelta(microseconds=1)
-_DAY_US = 86_400_000_000
 _EXACT = Context(prec=80)
+_EXPORTED_AT_ONCE = 1000
 _NO_MODEL = uuid.UUID(int=0)
 _MAX_INTEGER = 2**63 - 1
 _WRITER = re.compile(r"[a-z0-9-]+")
-
-
-@dataclasses.dataclass(frozen=True)
-class Period:
-    """A stretch of time, its end outside."""
-
-    start: datetime.datetime
-    end: datetime.datetime
 
 
 @dataclasses.dataclass
@@ -77,8 +64,8 @@ class Group(Figures):
 class Usage(Figures):
     """A tenant's usage in a period."""
 
-    start: datetime.datetime = _EPOCH
-    end: datetime.datetime = _EPOCH
+    start: datetime.datetime = dataclasses.field(kw_only=True)
+    end: datetime.datetime = dataclasses.field(kw_only=True)
     groups: Sequence[Group] = ()
 
 
@@ -90,25 +77,10 @@ class EventPage:
     next_cursor: str | None
 
 
-def choose_period(start: datetime.datetime | None, end: datetime.datetime | None) -> Period:
-    """Return the period that is asked for, by default the last 30 days to now.
-
-    Raises:
-        Invalid: it ends before it begins.
-    """
-    until = end or clock.now()
-    since = start or until - _DEFAULT_PERIOD
-    if since >= until:
-        name = "from" if start is not None else "to"
-        raise Invalid([{"pointer": f"?{name}", "detail": "The period ends before it begins."}])
-    return Period(since, until)
-
-
 def sum_usage(
     session: Session, tenant_id: uuid.UUID, period: Period, grouping: Grouping | None
 ) -> Usage:
     """Return the sums over a tenant's calls that began in *period*."""
-    tenants.get_tenant(session, tenant_id)
     groups: dict[Any, Group] = {}
     for key, figures in _sums(session, tenant_id, period, grouping):
         groups.setdefault(key, Group()).add(figures)
@@ -120,15 +92,26 @@ def sum_usage(
     return usage
 
 
+def all_events(session: Session, tenant_id: uuid.UUID) -> Iterator[Sequence[dict[str, Any]]]:
+    """Yield all calls of a tenant as the API shows them, the newest first, some at a time."""
+    page = list_events(session, tenant_id, None, None, _EXPORTED_AT_ONCE)
+    while page.events:
+        yield page.events
+        if page.next_cursor is None:
+            return
+        page = list_events(session, tenant_id, None, page.next_cursor, _EXPORTED_AT_ONCE)
+
+
 def list_events(
-    session: Session, tenant_id: uuid.UUID, period: Period, cursor: str | None, limit: int
+    session: Session, tenant_id: uuid.UUID, period: Period | None, cursor: str | None, limit: int
 ) -> EventPage:
-    """Return a tenant's calls that began in *period*, the newest first, from *cursor* on.
+    """Return a tenant's calls, the newest first, from *cursor* on.
+
+    Those that began in *period*, all when it is None.
 
     Raises:
         Invalid: the cursor is not one of ours.
     """
-    tenants.get_tenant(session, tenant_id)
     position = (UsageEvent.started_us, UsageEvent.writer, UsageEvent.seq)
     query = _calls(select(UsageEvent), tenant_id, period)
     if cursor is not None:
@@ -165,7 +148,7 @@ def _describe(event: UsageEvent, names: Mapping[uuid.UUID, str]) -> dict[str, An
     called_model = event.model_id != _NO_MODEL
     return columns | {
         "id": f"{event.writer}-{event.seq}",
-        "timestamp": _EPOCH + event.started_us * _MICROSECOND,
+        "timestamp": periods.moment_of(event.started_us),
         "response_time": event.duration_us / 1000,
         "first_byte_time": event.first_byte_us / 1000 if event.first_byte_us else None,
         "status_code": event.status or None,
@@ -199,7 +182,7 @@ def _sums(
     )
     keys: dict[Grouping | None, ColumnElement[Any]] = {
         None: literal(0),
-        Grouping.DAY: (UsageEvent.started_us + DAY_OFFSET // _MICROSECOND) // _DAY_US,
+        Grouping.DAY: periods.day_number(period),
         Grouping.MODEL: UsageEvent.model_id.expression,
         Grouping.ENDPOINT: UsageEvent.endpoint.expression,
         Grouping.KEY: UsageEvent.key_id.expression,
@@ -221,7 +204,7 @@ def _labelled(session: Session, groups: Mapping[Any, Group], grouping: Grouping)
         group.key = None if key == _NO_MODEL else str(key)
         group.name = names.get(key)
         if grouping is Grouping.DAY:
-            group.key = str(_EPOCH.date() + datetime.timedelta(days=key))
+            group.key = periods.day_text(key)
     return sorted(groups.values(), key=lambda group: group.key or "")
 
 
@@ -232,13 +215,11 @@ def _names(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
     return {key: name for answer in answers for key, name in answer.items()}
 
 
-def _calls(query: Select[Any], tenant_id: uuid.UUID, period: Period) -> Select[Any]:
+def _calls(query: Select[Any], tenant_id: uuid.UUID, period: Period | None) -> Select[Any]:
+    query = query.where(UsageEvent.tenant_id == tenant_id)
+    if period is None:
+        return query
     return query.where(
-        UsageEvent.tenant_id == tenant_id,
-        UsageEvent.started_us >= _microseconds(period.start),
-        UsageEvent.started_us < _microseconds(period.end),
+        UsageEvent.started_us >= periods.microseconds(period.start),
+        UsageEvent.started_us < periods.microseconds(period.end),
     )
-
-
-def _microseconds(moment: datetime.datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND

@@ -14,6 +14,7 @@ import yaml
 from control_plane.cli import main
 from control_plane.core import errors, problems
 from control_plane.core.root import project_root
+from control_plane.identity.service import throttle
 
 ROOT = project_root()
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "tests").glob("*.md")]
@@ -106,6 +107,7 @@ def _http_codes() -> Iterator[str]:
     yield from problems._CODES.values()
     yield errors.Forbidden("x").code
     yield errors.Invalid([]).code
+    yield throttle.TooManyAttempts(1).code
 
 
 def test_every_code_of_the_api_is_described() -> None:

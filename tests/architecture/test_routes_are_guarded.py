@@ -1,24 +1,36 @@
 """Every route says who may use it, and the OpenAPI document lists them all."""
 
+import json
 import re
 from collections.abc import Iterator
 
 import openapi_spec_validator
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 from flask.views import MethodView
 
+from control_plane import cli
+from control_plane.contract import camel_case
 from control_plane.core import plugins
 from control_plane.core.api import Blueprint
 
 OPEN_WITHOUT_GUARD = {
+    "account.page",
+    "account.part",
     "health.live",
     "health.ready",
     "docs_assets",
     "api-docs.openapi_json",
     "api-docs.openapi_swagger_ui",
 }
-PUBLIC = {("POST", "/api/auth/login"), ("POST", "/api/auth/refresh-token")}
+PUBLIC = {
+    ("POST", "/api/auth/invitation/accept"),
+    ("POST", "/api/auth/login"),
+    ("POST", "/api/auth/password-reset"),
+    ("POST", "/api/auth/password-reset/confirm"),
+    ("POST", "/api/auth/refresh-token"),
+}
 
 pytestmark = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
 
@@ -42,6 +54,25 @@ def test_every_operation_has_its_guard(app: Flask) -> None:
     assert not [each for each in found if each[2] not in names | {"public"}]
     assert {(method, path) for method, path, guard in found if guard == "public"} == PUBLIC
     assert names == {guard for _, _, guard in found} - {"public"} | {"domains:approve"}
+
+
+def test_the_command_lists_every_operation(app: Flask) -> None:
+    printed = CliRunner().invoke(cli.main, ["routes", "--json"]).output
+    listed = [(each["method"], each["path"], each["permission"]) for each in json.loads(printed)]
+    served = [
+        (
+            method,
+            re.sub(r"<(?:\w+:)?(\w+)>", lambda name: f"{{{camel_case(name[1])}}}", path),
+            guard,
+        )
+        for method, path, guard in guards(app)
+    ]
+    assert sorted(listed) == sorted(served)
+    table = CliRunner().invoke(cli.main, ["routes"]).output.splitlines()
+    assert table[0].split() == ["METHOD", "PATH", "PERMISSION", "ROOM"]
+    assert len(table) == len(listed) + 1
+    columns = {name: table[0].index(name) for name in ("PATH", "PERMISSION", "ROOM")}
+    assert all(line[at - 1] == " " != line[at] for line in table for at in columns.values())
 
 
 @pytest.mark.parametrize("guarded", [False, True])

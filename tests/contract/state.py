@@ -18,8 +18,13 @@ from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.core.crypto import row_aad
 from control_plane.core.database import keyring
 from control_plane.domains.models import Domain
-from control_plane.identity.models import APIKey
-from control_plane.tenants.models import Tenant, TenantStatus
+from control_plane.identity.models import APIKey, APIKeySecret
+from control_plane.tenants.models import (
+    EVERY_MODEL,
+    Tenant,
+    TenantConfiguration,
+    TenantStatus,
+)
 from tests.gateway import BASE62, check_of
 
 CASES = sorted(path for path in (Path(__file__).parent / "cases").iterdir() if path.is_dir())
@@ -60,11 +65,25 @@ def load(session: Session, case: Path) -> None:
                 id=identifier("tenant", name),
                 name=name,
                 status=TenantStatus(tenant.get("status", "active")),
+                expiry_date=_moment(tenant.get("expiryDate")),
+                configurations=_configuration(tenant),
             )
         )
         session.flush()
         _add_to_tenant(session, identifier("tenant", name), tenant)
     session.flush()
+
+
+def _configuration(tenant: Mapping[str, Any]) -> TenantConfiguration:
+    """Return a tenant's configuration; in a case `aiModelAccess` names models."""
+    access = tenant.get("aiModelAccess", [EVERY_MODEL])
+    return TenantConfiguration(
+        ai_model_access=[
+            name if name == EVERY_MODEL else str(identifier("model", name)) for name in access
+        ],
+        feature_flags=tenant.get("featureFlags", {}),
+        ui_theme=tenant.get("uiTheme", {}),
+    )
 
 
 def _add_model(session: Session, name: str, model: Mapping[str, Any]) -> None:
@@ -98,18 +117,7 @@ def _add_to_tenant(session: Session, tenant_id: uuid.UUID, tenant: Mapping[str, 
             )
         )
     for name, key in tenant.get("keys", {}).items():
-        text = key_text(name)
-        session.add(
-            APIKey(
-                id=identifier("key", name),
-                tenant_id=tenant_id,
-                name=name,
-                public_id=text.split("_")[2],
-                digest=keyring(session).digest_key(text),
-                expires_at=_moment(key.get("expiresAt")),
-                revoked_at=_moment("2020-01-01T00:00:00Z") if key.get("revoked") else None,
-            )
-        )
+        _add_key(session, tenant_id, name, key)
     for name, config in tenant.get("models", {}).items():
         session.add(
             TenantModelConfig(
@@ -121,6 +129,33 @@ def _add_to_tenant(session: Session, tenant_id: uuid.UUID, tenant: Mapping[str, 
                 cost_multiplier=Decimal(config.get("costMultiplier", "1")),
             )
         )
+
+
+def _add_key(session: Session, tenant_id: uuid.UUID, name: str, key: Mapping[str, Any]) -> None:
+    """Add a key with the secret of its name, and with `rotatedFrom` another one in its grace."""
+    former = (
+        {key["rotatedFrom"]["secret"]: key["rotatedFrom"]["until"]} if "rotatedFrom" in key else {}
+    )
+    limits = {limit: key.get(limit) for limit in ("models", "endpoints", "methods", "addresses")}
+    session.add(
+        APIKey(
+            id=identifier("key", name),
+            tenant_id=tenant_id,
+            name=name,
+            secrets=[
+                APIKeySecret(
+                    public_id=key_text(secret).split("_")[2],
+                    tenant_id=tenant_id,
+                    digest=keyring(session).digest_key(key_text(secret)),
+                    expires_at=_moment(until),
+                )
+                for secret, until in {**former, name: None}.items()
+            ],
+            expires_at=_moment(key.get("expiresAt")),
+            revoked_at=_moment("2020-01-01T00:00:00Z") if key.get("revoked") else None,
+            **limits,
+        )
+    )
 
 
 def _moment(text: str | None) -> datetime.datetime | None:

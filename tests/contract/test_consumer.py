@@ -79,6 +79,8 @@ def _send(gateway: NginxServer, request: Mapping[str, Any]) -> requests.Response
 def _judge(answer: requests.Response, expect: Mapping[str, Any], what: str) -> None:
     assert answer.status_code == expect["status"], f"{what}: {answer.text}"
     assert answer.headers["X-Request-Id"], what
+    if "json" in expect:
+        assert answer.json() == expect["json"], what
     if "models" in expect:
         assert sorted(model["id"] for model in answer.json()["data"]) == expect["models"], what
     if "code" in expect:

@@ -1,7 +1,28 @@
 """Tables of the room identity."""
 
-from control_plane.identity.models.api_keys import APIKey, NewAPIKey
-from control_plane.identity.models.sessions import RefreshToken, UserSession
+from control_plane.identity.models.api_keys import APIKey, APIKeySecret, NewAPIKey
+from control_plane.identity.models.roles import CustomRole
+from control_plane.identity.models.sessions import (
+    FamiliarNetwork,
+    MailedToken,
+    PasswordResetRequest,
+    Purpose,
+    RefreshToken,
+    UserSession,
+)
 from control_plane.identity.models.users import User, UserStatus
 
-__all__ = ["APIKey", "NewAPIKey", "RefreshToken", "User", "UserSession", "UserStatus"]
+__all__ = [
+    "APIKey",
+    "APIKeySecret",
+    "CustomRole",
+    "FamiliarNetwork",
+    "MailedToken",
+    "NewAPIKey",
+    "PasswordResetRequest",
+    "Purpose",
+    "RefreshToken",
+    "User",
+    "UserSession",
+    "UserStatus",
+]

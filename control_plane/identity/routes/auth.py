@@ -1,22 +1,28 @@
 """HTTP of signing in and out."""
 
 import datetime
+import uuid
 from typing import Any
 
-import flask
 from flask.views import MethodView
 
 from control_plane.core.api import Blueprint, database, session, settings
 from control_plane.core.auth import current_actor
+from control_plane.core.conditions import matched
 from control_plane.core.errors import Unauthorized
+from control_plane.core.pagination import Page
 from control_plane.identity import permissions, tokens
+from control_plane.identity.models import User, UserSession
+from control_plane.identity.routes import request
 from control_plane.identity.schemas.auth import (
     LoginSchema,
-    PasswordChangeSchema,
     RefreshSchema,
+    SignInQuerySchema,
+    SignInSchema,
     TokensSchema,
 )
-from control_plane.identity.service import passwords, sessions, users
+from control_plane.identity.schemas.users import UserSchema
+from control_plane.identity.service import sessions, sign_in, users
 from control_plane.identity.service.sessions import SignIn
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth", description="Signing in and out.")
@@ -30,9 +36,15 @@ class Login(MethodView):
     @blueprint.arguments(LoginSchema)
     @blueprint.response(200, TokensSchema)
     def post(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Sign in with a username and a password."""
-        user_id = sessions.check_password(database(), **values)
-        return _tokens(sessions.open_session(session(), user_id, _lifetime()))
+        """Sign in with a username and a password.
+
+        After some failures the next attempt has to wait, as `Retry-After` says.
+        """
+        origin = request.origin()
+        user_id = sign_in.check_password(
+            database(), request.attempts(), network=origin.network, **values
+        )
+        return _tokens(sessions.open_session(session(), user_id, _lifetime(), origin))
 
 
 @blueprint.route("/refresh-token")
@@ -46,10 +58,10 @@ class TokenRefresh(MethodView):
         """Exchange a refresh token for new tokens; each refresh token is good once."""
         # In a transaction of its own: the end of a stolen sign-in must outlive the error answer.
         with database().transaction() as transaction:
-            sign_in = sessions.renew_session(transaction, values["refresh_token"], _lifetime())
-        if sign_in is None:
+            renewed = sessions.renew_session(transaction, values["refresh_token"], _lifetime())
+        if renewed is None:
             raise Unauthorized("refresh_token_reused", "This sign-in was ended; sign in again.")
-        return _tokens(sign_in)
+        return _tokens(renewed)
 
 
 @blueprint.route("/logout")
@@ -59,34 +71,71 @@ class Logout(MethodView):
     @blueprint.require(permissions.SELF)
     @blueprint.response(204)
     def post(self) -> None:
-        """Sign out; none of the sign-in's tokens is good any more."""
-        token = flask.request.headers["Authorization"].partition(" ")[2].strip()
-        sessions.end_session(session(), tokens.session_id_of(token))
+        """Sign out here; none of this sign-in's tokens is good any more."""
+        actor = current_actor()
+        opened = sessions.get_session(session(), actor.user_id, actor.sign_in_id)
+        sessions.end_session(session(), opened)
 
 
-@blueprint.route("/password")
-class OwnPassword(MethodView):
-    """The password of the user himself."""
+@blueprint.route("/logout-all")
+class LogoutEverywhere(MethodView):
+    """The end of all sign-ins."""
 
     @blueprint.require(permissions.SELF)
-    @blueprint.arguments(PasswordChangeSchema)
     @blueprint.response(204)
-    def put(self, values: dict[str, Any]) -> None:
-        """Change the own password; all sign-ins end."""
-        user = users.get_user(session(), current_actor().user_id)
-        session().rollback()
-        sessions.check_password(database(), user.username, values["current_password"])
-        new = passwords.hash_password(values["new_password"])
-        users.change_password(session(), current_actor().user_id, new)
+    def post(self) -> None:
+        """Sign out everywhere; none of the user's tokens is good any more."""
+        users.end_sessions(session(), users.get_user(session(), current_actor().user_id))
+
+
+@blueprint.route("/me")
+class Me(MethodView):
+    """The user himself."""
+
+    @blueprint.require(permissions.SELF)
+    @blueprint.response(200, UserSchema)
+    def get(self) -> User:
+        """Show who is signed in, and what he may do."""
+        return users.get_user(session(), current_actor().user_id)
+
+
+@blueprint.route("/sign-ins")
+class SignIns(MethodView):
+    """The user's own sign-ins."""
+
+    @blueprint.require(permissions.SELF)
+    @blueprint.response(200, SignInSchema(many=True))
+    @blueprint.paged(SignInQuerySchema)
+    def get(self, **query: Any) -> Page[UserSession]:
+        """List the own sign-ins."""
+        return sessions.list_sessions(session(), current_actor().user_id, **query)
+
+
+@blueprint.route("/sign-ins/<uuid:sign_in_id>")
+class SignInById(MethodView):
+    """One of the user's own sign-ins."""
+
+    @blueprint.require(permissions.SELF)
+    @blueprint.response(200, SignInSchema)
+    def get(self, sign_in_id: uuid.UUID) -> UserSession:
+        """Show an own sign-in."""
+        return sessions.get_session(session(), current_actor().user_id, sign_in_id)
+
+    @blueprint.require(permissions.SELF)
+    @blueprint.response(204)
+    def delete(self, sign_in_id: uuid.UUID) -> None:
+        """End an own sign-in; none of its tokens is good any more."""
+        opened = sessions.get_session(session(), current_actor().user_id, sign_in_id)
+        sessions.end_session(session(), matched(opened))
 
 
 def _lifetime() -> datetime.timedelta:
     return datetime.timedelta(days=settings().security.refresh_token_days)
 
 
-def _tokens(sign_in: SignIn) -> dict[str, Any]:
+def _tokens(opened: SignIn) -> dict[str, Any]:
     return {
-        "access_token": tokens.access_token(sign_in),
-        "refresh_token": sign_in.refresh_token,
+        "access_token": tokens.access_token(opened),
+        "refresh_token": opened.refresh_token,
         "expires_in": settings().security.access_token_minutes * 60,
     }

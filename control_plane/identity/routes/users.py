@@ -5,17 +5,19 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core.api import Blueprint, session
+from control_plane.core.api import Blueprint, session, settings
+from control_plane.core.conditions import matched
+from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
 from control_plane.identity import permissions
-from control_plane.identity.models import User, UserStatus
+from control_plane.identity.models import User
 from control_plane.identity.schemas.users import (
     UserCreateSchema,
     UserQuerySchema,
     UserSchema,
     UserUpdateSchema,
 )
-from control_plane.identity.service import passwords, users
+from control_plane.identity.service import mailed, passwords, users
 
 blueprint = Blueprint("users", __name__, url_prefix="/users", description="Who may sign in.")
 
@@ -35,8 +37,13 @@ class Users(MethodView):
     @blueprint.arguments(UserCreateSchema)
     @blueprint.response(201, UserSchema)
     def post(self, values: dict[str, Any]) -> User:
-        """Create a user."""
-        return users.create_user(session(), **_hashed(values))
+        """Create a user; without a password he is invited by mail to choose one."""
+        if "password" in values:
+            return users.create_user(session(), **_hashed(values))
+        mailed.refuse_impossible(settings(), values["email"])
+        user = users.create_user(session(), **values)
+        mailed.invite(session(), settings(), user)
+        return user
 
 
 @blueprint.route("/<uuid:user_id>")
@@ -53,14 +60,36 @@ class UserById(MethodView):
     @blueprint.arguments(UserUpdateSchema)
     @blueprint.response(200, UserSchema)
     def put(self, values: dict[str, Any], user_id: uuid.UUID) -> User:
-        """Change a user; a field that is not sent keeps its value."""
-        return users.update_user(session(), user_id, **_hashed(values))
+        """Replace what is known of a user; without `password` the present one stays."""
+        matched(users.get_user(session(), user_id))
+        return _update(user_id, values)
+
+    @blueprint.require(permissions.USERS_WRITE)
+    @blueprint.merge_patch(UserUpdateSchema)
+    @blueprint.response(200, UserSchema)
+    def patch(self, patch: dict[str, Any], user_id: uuid.UUID) -> User:
+        """Change some of what is known of a user."""
+        user = matched(users.get_user(session(), user_id))
+        return _update(user_id, merged(UserUpdateSchema, user, patch))
 
     @blueprint.require(permissions.USERS_WRITE)
     @blueprint.response(204)
     def delete(self, user_id: uuid.UUID) -> None:
         """Delete a user."""
-        users.delete_user(session(), user_id)
+        users.delete_user(session(), matched(users.get_user(session(), user_id)))
+
+
+@blueprint.route("/<uuid:user_id>/invitation")
+class UserInvitation(MethodView):
+    """The invitation of a user."""
+
+    @blueprint.require(permissions.USERS_WRITE)
+    @blueprint.response(200, UserSchema)
+    def post(self, user_id: uuid.UUID) -> User:
+        """Send a user who has not chosen a password yet another invitation."""
+        user = users.get_user(session(), user_id)
+        mailed.invite(session(), settings(), user)
+        return user
 
 
 @blueprint.route("/<uuid:user_id>/lock")
@@ -71,7 +100,7 @@ class UserLock(MethodView):
     @blueprint.response(200, UserSchema)
     def post(self, user_id: uuid.UUID) -> User:
         """Lock a user; his sign-ins end."""
-        return users.set_status(session(), user_id, UserStatus.LOCKED)
+        return users.lock_user(session(), users.get_user(session(), user_id))
 
 
 @blueprint.route("/<uuid:user_id>/unlock")
@@ -82,7 +111,13 @@ class UserUnlock(MethodView):
     @blueprint.response(200, UserSchema)
     def post(self, user_id: uuid.UUID) -> User:
         """Let a locked user sign in again."""
-        return users.set_status(session(), user_id, UserStatus.ACTIVE)
+        return users.unlock_user(session(), users.get_user(session(), user_id))
+
+
+def _update(user_id: uuid.UUID, values: dict[str, Any]) -> User:
+    """Change the user, who may have been changed by another request while a password was hashed."""
+    values = _hashed(values)
+    return users.update_user(session(), matched(users.get_user(session(), user_id)), **values)
 
 
 def _hashed(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,37 +1,154 @@
 """Wire format of API keys."""
 
+import ipaddress
+import re
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate
 
-from control_plane.core.api import Schema
+from control_plane.contract.endpoints import ENDPOINTS, METHODS
+from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.moments import Moment
 from control_plane.identity.models import NewAPIKey
 
+DAY_SECONDS = 86400
+LONGEST_GRACE_SECONDS = 30 * DAY_SECONDS
+MOST_ITEMS = 100
 
-class APIKeyCreateSchema(Schema):
-    """A new API key."""
+AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?")
+_MAPPED_IPV4 = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+class Network(fields.String):
+    """An IP address or a network (CIDR); loaded as a network in its shortest form."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, *args, **kwargs)
+        network = _parse(text)
+        if network is None:
+            message = "Must be an address or a network such as 203.0.113.7 or 2001:db8::/32."
+            raise ValidationError(message)
+        if "/" in text and ipaddress.ip_interface(text).ip != network.network_address:
+            raise ValidationError(f"Has bits beyond its prefix: {network} would be right.")
+        return str(_as_ipv4(network))
+
+
+def _parse(text: str) -> AnyNetwork | None:
+    if not _NETWORK.fullmatch(text):
+        return None
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _as_ipv4(network: AnyNetwork) -> AnyNetwork:
+    """Return an IPv4 network that is written as an IPv6 one as what it is."""
+    if isinstance(network, ipaddress.IPv4Network) or not network.subnet_of(_MAPPED_IPV4):
+        return network
+    address = int(network.network_address) & 0xFFFFFFFF
+    return ipaddress.IPv4Network((address, network.prefixlen - 96))
+
+
+class Limit(fields.List[str]):
+    """What a key is limited to, each once; null is no limit, and an empty list is a mistake."""
+
+    def __init__(self, item: fields.String, limits_to: str) -> None:
+        super().__init__(
+            item,
+            load_default=None,
+            allow_none=True,
+            validate=validate.Length(
+                1, MOST_ITEMS, error=f"Must have 1 to {MOST_ITEMS} items; null is no limit."
+            ),
+            metadata={"description": f"{limits_to}; null is no limit."},
+        )
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> list[str | None]:
+        return list(dict.fromkeys(super()._deserialize(value, attr, data, **kwargs)))
+
+
+def _models() -> Limit:
+    return Limit(fields.String(validate=validate.Length(1, 128)), "Names of the models it may call")
+
+
+def _endpoints() -> Limit:
+    item = fields.String(validate=validate.OneOf(list(ENDPOINTS)))
+    return Limit(item, "The gateway's endpoints that it may ask for")
+
+
+def _methods() -> Limit:
+    return Limit(fields.String(validate=validate.OneOf(METHODS)), "HTTP methods it may use")
+
+
+class APIKeyUpdateSchema(Schema):
+    """What can be changed of an API key."""
 
     name = fields.String(required=True, validate=validate.Length(1, 100))
+    models = _models()
+    endpoints = _endpoints()
+    methods = _methods()
+    addresses = Limit(Network(), "Addresses and networks (CIDR) it may come from")
     expires_at = Moment(load_default=None, allow_none=True)
 
 
-class APIKeySchema(Schema):
+class APIKeyCreateSchema(APIKeyUpdateSchema):
+    """A new API key."""
+
+
+class APIKeyRotateSchema(Schema):
+    """For how long the former secret is still good."""
+
+    grace_seconds = fields.Integer(
+        load_default=DAY_SECONDS,
+        validate=validate.Range(0, LONGEST_GRACE_SECONDS),
+        metadata={"description": "0 ends it at once."},
+    )
+
+
+class APIKeySecretSchema(Schema):
+    """A secret by which a key can be used."""
+
+    prefix = fields.String(metadata={"description": "How its text begins."})
+    created_at = fields.AwareDateTime()
+    expires_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "When it ends after a rotation."}
+    )
+
+
+class APIKeySchema(APIKeyUpdateSchema):
     """An API key, by which it can be told apart but not used."""
 
     id = fields.UUID()
     tenant_id = fields.UUID()
-    name = fields.String()
-    prefix = fields.String(metadata={"description": "How the key begins."})
+    prefix = fields.String(metadata={"description": "How the newest secret's text begins."})
     created_at = fields.AwareDateTime()
-    expires_at = fields.AwareDateTime(allow_none=True)
+    rotated_at = fields.AwareDateTime(allow_none=True)
+    last_used_at = fields.AwareDateTime(
+        allow_none=True, metadata={"description": "True to about a minute."}
+    )
+    secrets = fields.List(
+        fields.Nested(APIKeySecretSchema),
+        attribute="live_secrets",
+        metadata={"description": "Those that are good now: two during a rotation."},
+    )
 
 
 class NewAPIKeySchema(APIKeySchema):
-    """A new API key with its text, which is shown only this once."""
+    """An API key with the text of its new secret, which is shown only this once."""
 
     key = fields.String()
 
     def get_attribute(self, obj: NewAPIKey, attr: str, default: Any) -> Any:
         """Take `key` from the text and the rest from the row."""
         return obj.text if attr == "key" else super().get_attribute(obj.row, attr, default)
+
+
+class APIKeyQuerySchema(PageQuerySchema):
+    """Which of a tenant's keys to list."""
+
+    sort = SortField("name", "createdAt", "expiresAt", "lastUsedAt")

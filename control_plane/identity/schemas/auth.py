@@ -1,8 +1,11 @@
 """Wire format of signing in and out."""
 
-from marshmallow import fields, validate
+from typing import Any
 
-from control_plane.core.api import Schema
+from marshmallow import ValidationError, fields, validate, validates_schema
+
+from control_plane.core.api import PageQuerySchema, Schema, SortField
+from control_plane.core.auth import current_actor
 from control_plane.identity.schemas import passwords
 
 
@@ -32,3 +35,43 @@ class PasswordChangeSchema(Schema):
 
     current_password = passwords.existing_password()
     new_password = passwords.new_password(required=True)
+
+
+class PasswordResetSchema(Schema):
+    """Who has forgotten his password: either field names him."""
+
+    username = fields.String(validate=validate.Length(1, 100))
+    email = fields.String(validate=validate.Length(1, 254))
+
+    @validates_schema
+    def _one_of_them(self, data: dict[str, Any], **_: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError("Send either username or email.", "username")
+
+
+class MailedTokenSchema(Schema):
+    """The token of a mail, and the password that its reader chooses."""
+
+    token = fields.String(required=True, load_only=True, validate=validate.Length(1, 200))
+    new_password = passwords.new_password(required=True)
+
+
+class SignInSchema(Schema):
+    """A sign-in that has not ended."""
+
+    id = fields.UUID()
+    network = fields.String(
+        allow_none=True, metadata={"description": "Where it was opened: /24 of IPv4, /64 of IPv6."}
+    )
+    user_agent = fields.String(allow_none=True)
+    created_at = fields.AwareDateTime()
+    current = fields.Function(
+        lambda opened: opened.id == current_actor().sign_in_id,
+        metadata={"type": "boolean", "description": "This request was made in it."},
+    )
+
+
+class SignInQuerySchema(PageQuerySchema):
+    """Which sign-ins to list."""
+
+    sort = SortField("createdAt")

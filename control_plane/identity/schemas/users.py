@@ -2,28 +2,55 @@
 
 from marshmallow import fields, validate
 
-from control_plane.core.api import PageQuerySchema, Schema
-from control_plane.core.auth import Role
-from control_plane.identity import permissions
+from control_plane.core.api import PageQuerySchema, Schema, SortField
+from control_plane.identity import names
 from control_plane.identity.models import UserStatus
 from control_plane.identity.schemas import passwords
+from control_plane.identity.schemas.permissions import PermissionSchema
+
+
+class Username(fields.String):
+    """A name to sign in with."""
+
+    default_error_messages = {  # noqa: RUF012 - marshmallow's form
+        "unusable": "Must be 1 to 100 printable characters, without spaces and colons."
+    }
+
+    def _deserialize(self, value: object, *args: object, **kwargs: object) -> str:
+        username: str = super()._deserialize(value, *args, **kwargs)
+        if not names.is_usable(username):
+            raise self.make_error("unusable")
+        return username
+
+
+def email() -> fields.Email:
+    """Return a field for an e-mail address, in the form that every mail server understands."""
+    return fields.Email(
+        load_default=None,
+        allow_none=True,
+        validate=[
+            validate.Length(max=254),
+            validate.Regexp(r"[\x21-\x7e]+\Z", error="Must be of ASCII characters."),
+        ],
+    )
 
 
 class UserUpdateSchema(Schema):
-    """Changes to a user; a field that is not there keeps its value."""
+    """What can be changed of a user. A password that is not sent stays as it is."""
 
-    username = fields.String(validate=validate.Regexp(r"[^\s:]{1,100}\Z"))
-    email = fields.Email(allow_none=True, validate=validate.Length(max=254))
-    role = fields.Enum(Role, by_value=True)
+    username = Username(required=True, metadata={"minLength": 1, "maxLength": 100})
+    email = email()
+    role = fields.String(
+        required=True,
+        validate=validate.Length(1, 50),
+        metadata={"description": "`admin`, `operator`, `viewer` or the name of a custom role."},
+    )
     password = passwords.new_password()
 
 
 class UserCreateSchema(UserUpdateSchema):
-    """A new user."""
+    """A new user; without a password he gets an invitation by mail and chooses one himself."""
 
-    username = fields.String(required=True, validate=validate.Regexp(r"[^\s:]{1,100}\Z"))
-    role = fields.Enum(Role, by_value=True, required=True)
-    password = passwords.new_password(required=True)
     tenant_id = fields.UUID(
         allow_none=True,
         load_default=None,
@@ -38,12 +65,9 @@ class UserSchema(Schema):
     tenant_id = fields.UUID(allow_none=True)
     username = fields.String()
     email = fields.String(allow_none=True)
-    role = fields.Enum(Role, by_value=True)
+    role = fields.String()
     status = fields.Enum(UserStatus, by_value=True)
-    permissions = fields.Function(
-        lambda user: sorted(permissions.of_role(user.role, user.tenant_id)),
-        metadata={"type": "array", "items": {"type": "string"}},
-    )
+    permissions = fields.List(fields.Nested(PermissionSchema))
     last_login = fields.AwareDateTime(allow_none=True)
     creation_date = fields.AwareDateTime()
 
@@ -52,3 +76,11 @@ class UserQuerySchema(PageQuerySchema):
     """Which users to list."""
 
     tenant_id = fields.UUID(load_default=None)
+    role = fields.String(load_default=None, validate=validate.Length(1, 50))
+    status = fields.Enum(UserStatus, by_value=True, load_default=None)
+    q = fields.String(
+        load_default=None,
+        validate=validate.Length(1, 100),
+        metadata={"description": "A part of the name or of the e-mail address."},
+    )
+    sort = SortField("username", "email", "status", "lastLogin", "creationDate")

@@ -7,21 +7,30 @@ import hmac
 import secrets
 import uuid
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, tenancy
+from control_plane.core import clock, pagination, tenancy
 from control_plane.core.auth import Actor
-from control_plane.core.database import Database, keyring
-from control_plane.core.errors import Unauthorized
+from control_plane.core.database import keyring
+from control_plane.core.errors import NotFound, Unauthorized
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.origin import UNKNOWN_NETWORK
+from control_plane.core.pagination import Page
 from control_plane.core.plugins import JobContext
-from control_plane.identity import permissions
+from control_plane.core.schemas import Order
 from control_plane.identity.events import RefreshTokenReused
-from control_plane.identity.models import RefreshToken, User, UserSession, UserStatus
-from control_plane.identity.service import passwords, users
+from control_plane.identity.models import (
+    MailedToken,
+    RefreshToken,
+    User,
+    UserSession,
+    UserStatus,
+)
+from control_plane.identity.service import sign_in, users
 
 GRACE = datetime.timedelta(seconds=10)
 """How long a refresh token may be used again, with the same result: answers get lost."""
@@ -36,32 +45,35 @@ class SignIn:
     refresh_token: str
 
 
-def check_password(database: Database, username: str, password: str) -> uuid.UUID:
-    """Return the id of the user whom *username* and *password* name.
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where somebody signs in from."""
 
-    Runs in its own short transaction: hashing takes long, and on SQLite the request's session
-    would meanwhile keep all others from writing.
-
-    Raises:
-        Unauthorized: they do not name a user; which of the two is wrong is not said.
-    """
-    with tenancy.platform_context(), database.session(write=False) as session:
-        user = users.find_user(session, username)
-    right = passwords.verify_password(password, None if user is None else user.password_hash)
-    if user is None or not right or user.status is not UserStatus.ACTIVE:
-        raise Unauthorized("invalid_credentials", "The username or the password is wrong.")
-    return user.id
+    network: str = UNKNOWN_NETWORK
+    user_agent: str | None = None
 
 
-def open_session(session: Session, user_id: uuid.UUID, lifetime: datetime.timedelta) -> SignIn:
+NOWHERE = Origin()
+
+
+def open_session(
+    session: Session, user_id: uuid.UUID, lifetime: datetime.timedelta, origin: Origin = NOWHERE
+) -> SignIn:
     """Sign a user in."""
     user = users.get_user(session, user_id)
-    user.last_login = clock.now()
-    opened = UserSession(id=new_id(), user_id=user.id)
+    # Not through the row: to sign in is no change that somebody else's If-Match should trip over.
+    session.execute(update(User).where(User.id == user.id).values(last_login=clock.now()))
+    opened = UserSession(
+        id=new_id(),
+        user_id=user.id,
+        network=origin.network,
+        user_agent=origin.user_agent,
+    )
     session.add(opened)
     session.flush()
     token = secrets.token_urlsafe(32)
     _add_token(session, opened.id, token, clock.now() + lifetime)
+    sign_in.become_familiar(session, user.id, origin.network)
     return SignIn(opened.id, user.id, token)
 
 
@@ -95,12 +107,43 @@ def renew_session(session: Session, token: str, lifetime: datetime.timedelta) ->
     return None
 
 
-def end_session(session: Session, session_id: uuid.UUID) -> None:
-    """Sign out: no token of the sign-in is good any more."""
-    opened = session.get(UserSession, session_id)
-    if opened is not None and opened.ended_at is None:
-        opened.ended_at = clock.now()
-        session.flush()
+def list_sessions(
+    session: Session, user_id: uuid.UUID, *, page: int, page_size: int, sort: Order = ()
+) -> Page[UserSession]:
+    """Return a user's sign-ins that have not ended, oldest first by default."""
+    query = (
+        select(UserSession)
+        .where(UserSession.user_id == user_id, UserSession.ended_at.is_(None), _is_alive())
+        .order_by(*pagination.ordering(UserSession, sort))
+    )
+    return pagination.page(session, query, page, page_size)
+
+
+def get_session(session: Session, user_id: uuid.UUID, session_id: uuid.UUID | None) -> UserSession:
+    """Return a sign-in of a user.
+
+    Raises:
+        NotFound: he has no such sign-in, or it has ended.
+    """
+    opened = session.scalar(
+        select(UserSession).where(
+            UserSession.id == session_id,
+            UserSession.user_id == user_id,
+            UserSession.ended_at.is_(None),
+        )
+    )
+    if opened is None:
+        raise NotFound("sign_in")
+    return opened
+
+
+def end_session(session: Session, opened: UserSession) -> None:
+    """Sign out: no token of the sign-in is good any more. To do it twice at once does no harm."""
+    session.execute(
+        update(UserSession)
+        .where(UserSession.id == opened.id, UserSession.ended_at.is_(None))
+        .values(ended_at=clock.now(), version=UserSession.version + 1)
+    )
 
 
 def actor_of(session: Session, session_id: uuid.UUID) -> Actor:
@@ -117,19 +160,29 @@ def actor_of(session: Session, session_id: uuid.UUID) -> Actor:
     if row is None or row.ended_at is not None or row.User.status is not UserStatus.ACTIVE:
         raise Unauthorized("session_ended", "This sign-in has ended; sign in again.")
     user: User = row.User
-    return Actor(user.id, user.tenant_id, permissions.of_role(user.role, user.tenant_id))
+    rights = frozenset(permission.name for permission in user.permissions)
+    return Actor(user.id, user.tenant_id, rights, session_id)
 
 
 def forget_expired_tokens(context: JobContext) -> None:
-    """Delete refresh tokens that are over, and sign-ins without any token left."""
+    """Delete tokens that are over, sign-ins without any left, networks not seen for long."""
     with tenancy.platform_context(), context.database.transaction() as session:
         session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= clock.now()))
+        session.execute(delete(MailedToken).where(MailedToken.expires_at <= clock.now()))
+        sign_in.forget_networks(session)
         session.execute(
             delete(UserSession).where(
                 UserSession.created_at <= clock.now() - datetime.timedelta(hours=1),
                 UserSession.id.not_in(select(RefreshToken.session_id)),
             )
         )
+
+
+def _is_alive() -> Any:
+    """Return the condition that a sign-in can still be renewed."""
+    return UserSession.id.in_(
+        select(RefreshToken.session_id).where(RefreshToken.expires_at > clock.now())
+    )
 
 
 def _opened(session: Session, session_id: uuid.UUID) -> tuple[UserSession, User]:

@@ -3,19 +3,23 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.core import clock, pagination, tenancy
-from control_plane.core.auth import Role, current_actor
+from control_plane.core import auth, clock, pagination, tenancy
+from control_plane.core.auth import Role
 from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
+from control_plane.core.schemas import Order
+from control_plane.identity import names
 from control_plane.identity.events import UserCreated, UserDeleted, UserUpdated
-from control_plane.identity.models import User, UserSession, UserStatus
-from control_plane.identity.service import passwords
+from control_plane.identity.models import CustomRole, MailedToken, User, UserSession, UserStatus
+from control_plane.identity.service import passwords, roles
+from control_plane.identity.service.rights import refuse_beyond, refuse_stronger
 
 FIRST_OPERATOR = "operator"
 
@@ -24,16 +28,20 @@ def create_user(
     session: Session,
     *,
     username: str,
-    password_hash: str,
-    role: Role,
+    role: str,
+    password_hash: str | None = None,
     tenant_id: uuid.UUID | None = None,
     email: str | None = None,
 ) -> User:
     """Create a user of a tenant, or of the platform; a tenant's user creates in his own tenant.
 
+    Without a password he is inactive until he has chosen one.
+
     Raises:
         NotFound: the tenant does not exist, or is not the current scope's.
         Conflict: the name is taken, or the tenant may have no more users.
+        Invalid: there is no such role for him.
+        Forbidden: the role gives what the actor does not have himself.
     """
     tenant_id = tenant_id or tenancy.current_tenant_id()
     if tenant_id is not None:
@@ -44,11 +52,12 @@ def create_user(
         tenant_id=tenant_id,
         username=username,
         password_hash=password_hash,
-        role=role,
         email=email,
+        status=UserStatus.INACTIVE if password_hash is None else UserStatus.ACTIVE,
     )
+    _give_role(session, user, role)
     session.add(user)
-    session.flush()
+    _flush(session)
     emit(session, UserCreated(user_id=user.id, tenant_id=user.tenant_id))
     return user
 
@@ -84,41 +93,56 @@ def get_user(session: Session, user_id: uuid.UUID) -> User:
     return user
 
 
-def find_user(session: Session, username: str) -> User | None:
-    """Return the user who signs in as *username*."""
-    return session.scalar(select(User).where(User.username == username))
-
-
 def list_users(
-    session: Session, *, page: int, page_size: int, tenant_id: uuid.UUID | None = None
+    session: Session, *, page: int, page_size: int, sort: Order = (), **filters: Any
 ) -> Page[User]:
-    """Return the users that the current scope may see, oldest first."""
-    query = select(User).order_by(User.creation_date, User.id)
-    if tenant_id is not None:
-        query = query.where(User.tenant_id == tenants.get_tenant(session, tenant_id).id)
+    """Return the users that the current scope may see, oldest first by default.
+
+    Filters: `tenant_id`, `role` (a name), `status`, and `q`, a part of the name or the e-mail.
+    """
+    query = select(User).order_by(*pagination.ordering(User, sort))
+    wanted = {name: value for name, value in filters.items() if value is not None}
+    if "tenant_id" in wanted:
+        query = query.where(User.tenant_id == tenants.get_tenant(session, wanted["tenant_id"]).id)
+    if "status" in wanted:
+        query = query.where(User.status == wanted["status"])
+    if "role" in wanted:
+        query = query.where(_has_role(wanted["role"]))
+    if "q" in wanted:
+        found_by = (User.username_key, User.email)
+        query = query.where(
+            or_(*(each.icontains(wanted["q"], autoescape=True) for each in found_by))
+        )
     return pagination.page(session, query, page, page_size)
 
 
-def update_user(session: Session, user_id: uuid.UUID, **fields: Any) -> User:
-    """Change a user. A new password, role or status ends his sign-ins.
+def update_user(session: Session, user: User, **fields: Any) -> User:
+    """Change a user. A new password or status ends his sign-ins; a new role acts at once.
 
     Raises:
-        NotFound: there is no such user.
-        Conflict: the name is taken.
-        Invalid: he would change his own role or, without the present one, his own password.
+        Conflict: the name is taken, or the platform would be left without an administrator.
+        Invalid: there is no such role for him, or he would change his own role or, without the
+            present one, his own password.
+        Forbidden: he has, or would have, rights that the actor does not have.
     """
-    user = get_user(session, user_id)
-    username = fields.get("username", user.username)
-    if username != user.username:
-        _refuse_taken(session, username)
+    refuse_stronger(user)
+    if names.name_key(fields.get("username", user.username)) != user.username_key:
+        _refuse_taken(session, fields["username"])
     changed = {name for name, value in fields.items() if value != getattr(user, name)}
     for name in sorted(changed & {"role", "password_hash"}):
         _refuse_self(user, name.removesuffix("_hash"))
-    for name, value in fields.items():
-        setattr(user, name, value)
-    if changed & {"password_hash", "role", "status"}:
+    if "role" in changed:
+        _keep_an_administrator(session, user)
+        _give_role(session, user, fields["role"])
+    for name in changed - {"role"}:
+        setattr(user, name, fields[name])
+    if "password_hash" in changed and user.status is UserStatus.INACTIVE:
+        user.status = UserStatus.ACTIVE
+    if changed & {"password_hash", "email"}:
+        forget_mailed_tokens(session, user)
+    if "password_hash" in changed:
         end_sessions(session, user)
-    session.flush()
+    _flush(session)
     emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))
     return user
 
@@ -127,32 +151,52 @@ def change_password(session: Session, user_id: uuid.UUID, password_hash: str) ->
     """Give a user, who has proved the present password, a new one; his sign-ins end."""
     user = get_user(session, user_id)
     user.password_hash = password_hash
+    forget_mailed_tokens(session, user)
     end_sessions(session, user)
     session.flush()
     emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))
 
 
-def set_status(session: Session, user_id: uuid.UUID, status: UserStatus) -> User:
-    """Lock or unlock a user."""
-    user = get_user(session, user_id)
-    if user.status is status:
+def lock_user(session: Session, user: User) -> User:
+    """Keep a user out; his sign-ins end.
+
+    Raises:
+        Conflict: the platform would be left without an administrator.
+        Invalid: he would lock himself.
+        Forbidden: he has rights that the actor does not have.
+    """
+    return _set_status(session, user, UserStatus.LOCKED)
+
+
+def unlock_user(session: Session, user: User) -> User:
+    """Let a locked user sign in again, if he had chosen a password."""
+    if user.status is not UserStatus.LOCKED:
         return user
-    _refuse_self(user, "status")
-    return update_user(session, user_id, status=status)
+    has_password = user.password_hash is not None
+    return _set_status(session, user, UserStatus.ACTIVE if has_password else UserStatus.INACTIVE)
 
 
-def delete_user(session: Session, user_id: uuid.UUID) -> None:
-    """Delete a user and end his sign-ins."""
-    user = get_user(session, user_id)
+def delete_user(session: Session, user: User) -> None:
+    """Delete a user and end his sign-ins.
+
+    Raises:
+        Conflict: the platform would be left without an administrator.
+        Invalid: he would delete himself.
+        Forbidden: he has rights that the actor does not have.
+    """
+    refuse_stronger(user)
     _refuse_self(user, "id")
+    _keep_an_administrator(session, user)
     session.delete(user)
     session.flush()
     emit(session, UserDeleted(user_id=user.id, tenant_id=user.tenant_id))
 
 
-def delete_tenant_users(session: Session, tenant_id: uuid.UUID) -> None:
-    """Delete the users of a tenant that is being deleted."""
-    session.execute(delete(User).where(User.tenant_id == tenant_id))
+def delete_tenant_users(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
+    """Delete up to *limit* users of a tenant that is being purged; return how many."""
+    ids = session.scalars(select(User.id).where(User.tenant_id == tenant_id).limit(limit)).all()
+    session.execute(delete(User).where(User.id.in_(ids)))
+    return len(ids)
 
 
 def end_sessions(session: Session, user: User) -> None:
@@ -160,8 +204,39 @@ def end_sessions(session: Session, user: User) -> None:
     session.execute(
         update(UserSession)
         .where(UserSession.user_id == user.id, UserSession.ended_at.is_(None))
-        .values(ended_at=clock.now())
+        .values(ended_at=clock.now(), version=UserSession.version + 1)
     )
+
+
+def forget_mailed_tokens(session: Session, user: User) -> None:
+    """Make what was mailed to *user* worthless."""
+    session.execute(delete(MailedToken).where(MailedToken.user_id == user.id))
+
+
+def _set_status(session: Session, user: User, status: UserStatus) -> User:
+    if user.status is status:
+        return user
+    refuse_stronger(user)
+    _refuse_self(user, "status")
+    _keep_an_administrator(session, user)
+    user.status = status
+    end_sessions(session, user)
+    session.flush()
+    emit(session, UserUpdated(user_id=user.id, tenant_id=user.tenant_id))
+    return user
+
+
+def _give_role(session: Session, user: User, name: str) -> None:
+    role = roles.find_role(session, name, user.tenant_id)
+    user.built_in_role = role if isinstance(role, Role) else None
+    user.custom_role = role if isinstance(role, CustomRole) else None
+    refuse_beyond(user.permissions)
+
+
+def _has_role(name: str) -> Any:
+    if name in {each.value for each in Role}:
+        return User.built_in_role == Role(name)
+    return User.custom_role.has(CustomRole.name == name)
 
 
 def _make_room(session: Session, tenant_id: uuid.UUID) -> None:
@@ -175,11 +250,42 @@ def _make_room(session: Session, tenant_id: uuid.UUID) -> None:
 def _refuse_taken(session: Session, username: str) -> None:
     # Names are unique in the whole installation, because one signs in by the name alone.
     with tenancy.platform_context():
-        if session.scalar(select(User.id).where(User.username == username)) is not None:
-            raise Conflict("username_taken", "There is a user of this name.")
+        query = select(User.id).where(User.username_key == names.name_key(username))
+        if session.scalar(query) is not None:
+            raise _taken()
+
+
+def _flush(session: Session) -> None:
+    try:
+        session.flush()
+    except IntegrityError as error:
+        if "username_key" in str(error.orig):  # two requests at once: its index lets one pass
+            raise _taken() from error
+        raise
+
+
+def _taken() -> Conflict:
+    return Conflict("username_taken", "There is a user of this name.")
 
 
 def _refuse_self(user: User, field: str) -> None:
     """Keep an administrator from shutting himself out, and a stolen token from staying."""
-    if user.id == current_actor().user_id:
+    actor = auth.find_actor()
+    if actor is not None and user.id == actor.user_id:
         raise Invalid.field(field, "This cannot be changed here by the user himself.")
+
+
+def _keep_an_administrator(session: Session, user: User) -> None:
+    """Refuse what would leave the platform without an administrator who can sign in.
+
+    The administrators are held until the transaction ends, so that two of them cannot remove each
+    other at once.
+    """
+    administers = (
+        User.tenant_id.is_(None),
+        User.built_in_role == Role.ADMIN,
+        User.status == UserStatus.ACTIVE,
+    )
+    query = select(User.id).where(*administers).order_by(User.id).with_for_update()
+    if session.scalars(query).all() == [user.id]:
+        raise Conflict("last_administrator", "He is the last administrator of the platform.")

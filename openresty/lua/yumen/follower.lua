@@ -27,12 +27,14 @@ local TIMEOUT_MS = BLOCK_MS + 2000
 local ENTRIES = 100
 local TURNS = 500                     -- then a new timer, which frees what the old one gathered
 local STALE_SECONDS = 0.2
-local SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2
+-- Short: what was revoked while Redis was away is refused within a second of its return.
+local SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 
 local _M = {}
 
 local config                          -- yumen.config, handed in: it requires this module
 local pause = SHORTEST_PAUSE
+local trouble                         -- what was logged last of a Redis that is away
 
 
 --- The fields of a log entry {id, {name, value, ...}}.
@@ -158,7 +160,7 @@ local function session()
             break
         end
         block_ms = turn(redis, block_ms)
-        pause = SHORTEST_PAUSE
+        pause, trouble = SHORTEST_PAUSE, nil
     end
     redis_client.release(redis)
 end
@@ -171,7 +173,10 @@ local function follow(premature)
     local ok, err = pcall(session)
     local delay = 0
     if not ok then
-        log.warn("configuration: ", err, "; trying again in ", pause, " s")
+        if err ~= trouble then
+            log.warn("configuration: ", err, "; trying again until it can be followed")
+            trouble = err
+        end
         delay = pause
         pause = math.min(pause * 2, LONGEST_PAUSE)
     end

@@ -14,11 +14,12 @@ from control_plane.contract import keys
 from control_plane.core import tenancy
 from control_plane.core.database import Database
 from control_plane.domains.models import Domain
-from control_plane.identity.models import APIKey
+from control_plane.identity.models import APIKey, APIKeySecret
 from control_plane.publishing import Publisher
 from control_plane.publishing.models import PublishedDocument, PublishingRevision
 from control_plane.tenants import Tenant, TenantStatus
 from tests import factories
+from tests.factories import ANY
 from tests.integration.publishing.conftest import Configuration, activate, suspend
 
 TENANTS = 10_000
@@ -56,6 +57,7 @@ def test_what_the_api_saves_arrives_in_redis_as_the_contract_says(
     assert configuration.documents("hosts") == {"acme.localhost": {"tenant": tenant["id"]}}
     assert configuration.documents("tenants")[tenant["id"]] == {
         "status": "active",
+        "expiresAt": None,
         "models": {
             "chat": {
                 "model": model["id"],
@@ -122,7 +124,7 @@ def test_what_changes_nothing_published_makes_no_revision(
     assert configuration.dump() == before
 
 
-def test_deleting_a_tenant_removes_all_its_documents(
+def test_purging_a_tenant_removes_all_its_documents(
     client: FlaskClient,
     operator: dict[str, str],
     database: Database,
@@ -140,9 +142,13 @@ def test_deleting_a_tenant_removes_all_its_documents(
     publisher.cycle()
     assert configuration.documents("hosts")
     assert configuration.documents("credentials")
-    assert client.delete(url, headers=operator).status_code == 204
+    theme = {"uiTheme": {"color": "red"}}
+    assert client.put(f"{url}/configuration", json=theme, headers=operator | ANY).status_code == 200
     publisher.cycle()
-    for section in ("hosts", "credentials", "tenants"):
+    assert configuration.documents("profiles")[str(tenant.id)]["uiTheme"] == theme["uiTheme"]
+    factories.purge_tenant(database, tenant)
+    publisher.cycle()
+    for section in ("hosts", "credentials", "profiles", "tenants"):
         assert configuration.documents(section) == {}, section
 
 
@@ -159,7 +165,8 @@ def test_an_upgrade_that_compiles_differently_is_published_at_start(
         row.document = row.document | {"dropped": True}
     Publisher(database, redis_client).cycle()
     assert configuration.revision == (epoch, number + 1)
-    assert configuration.documents("tenants")[str(tenant.id)] == {"status": "active", "models": {}}
+    document = {"status": "active", "expiresAt": None, "models": {}}
+    assert configuration.documents("tenants")[str(tenant.id)] == document
 
 
 def _fill(database: Database) -> uuid.UUID:
@@ -194,12 +201,15 @@ def _fill(database: Database) -> uuid.UUID:
             ],
         )
         session.execute(
-            insert(APIKey),
+            insert(APIKey), [{"id": each, "tenant_id": each, "name": "k"} for each in ids]
+        )
+        session.execute(
+            insert(APIKeySecret),
             [
                 {
-                    "tenant_id": each,
-                    "name": "k",
                     "public_id": f"{number:012}",
+                    "tenant_id": each,
+                    "key_id": each,
                     "digest": f"{number:064x}",
                 }
                 for number, each in enumerate(ids)
@@ -225,7 +235,8 @@ def test_among_ten_thousand_tenants_a_change_still_writes_one_document(
     publisher.cycle()
     redis_any: Any = redis_client
     sizes = {name: redis_any.hlen(keys.config_section(name)) for name in contract.SECTIONS}
-    assert sizes == {"hosts": TENANTS, "tenants": TENANTS, "credentials": TENANTS, "models": 1}
+    each_once = dict.fromkeys(("hosts", "tenants", "credentials"), TENANTS)
+    assert sizes == {**each_once, "models": 1, "profiles": 0}
 
     epoch, number = configuration.revision
     redis_any.config_resetstat()

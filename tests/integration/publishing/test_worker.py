@@ -14,8 +14,8 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from control_plane import worker
-from control_plane.core import clock, migrations
+from control_plane import tenants, worker
+from control_plane.core import clock, migrations, tenancy
 from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
 from control_plane.core.plugins import Job
@@ -53,9 +53,10 @@ def test_the_worker_publishes_runs_jobs_and_stops_when_told_to(
     settings: Settings, database: Database, configuration: Configuration
 ) -> None:
     tenant = factories.make_tenant(database)
-    overdue = factories.make_tenant(
-        database, expiry_date=clock.now() - datetime.timedelta(seconds=1)
-    )
+    overdue = factories.make_tenant(database)
+    with tenancy.platform_context(), database.transaction() as session:
+        before = clock.now() - datetime.timedelta(seconds=1)
+        tenants.get_tenant(session, overdue.id).expiry_date = before
 
     def status(tenant_id: object) -> str | None:
         document = configuration.documents("tenants").get(str(tenant_id))

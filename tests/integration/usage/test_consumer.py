@@ -1,5 +1,6 @@
 """The consumer with a real Redis on both databases: what goes wrong, and what then still holds."""
 
+import datetime
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import redis
 from sqlalchemy import func, select
 
+from control_plane import identity
 from control_plane.contract import keys
 from control_plane.contract.journal import Outcome, Record
 from control_plane.contract.usage_stream import (
@@ -17,6 +19,7 @@ from control_plane.contract.usage_stream import (
     Chunk,
     Position,
 )
+from control_plane.core import clock
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings
 from control_plane.core.tenancy import platform_context
@@ -24,7 +27,8 @@ from control_plane.usage import consumer as consuming
 from control_plane.usage import ingest, run_consumer
 from control_plane.usage.consumer import Consumer
 from control_plane.usage.models import UsageEvent, UsagePending, UsageQuarantine
-from tests.journal_writer import begin, end, frame
+from tests import factories
+from tests.journal_writer import STARTED_US, begin, end, frame
 from tests.servers import RedisServer
 from tests.stack import until
 
@@ -91,6 +95,29 @@ def test_a_call_is_pending_until_its_end_comes(
     drain(consumer, client)
     assert rows(database, UsagePending.seq) == []
     assert rows(database, UsageEvent.seq, UsageEvent.outcome) == [(1, Outcome.COMPLETE)]
+
+
+def test_a_key_shows_when_its_last_call_began(
+    consumer: Consumer, client: redis.Redis, database: Database
+) -> None:
+    tenant = factories.make_tenant(database)
+    with platform_context(), database.transaction() as session:
+        key = identity.create_api_key(session, tenant.id, name="k").row.id
+
+    def send_call(seq: int, seconds: int) -> datetime.datetime | None:
+        started = STARTED_US + seconds * 1_000_000
+        send(client, chunk(begin(seq, key=key, started_us=started), begin(seq + 1)))
+        drain(consumer, client)
+        ((last_used_at,),) = rows(database, identity.APIKey.last_used_at)
+        return last_used_at
+
+    first = datetime.datetime.fromtimestamp(STARTED_US / 1_000_000, datetime.UTC)
+    assert send_call(1, 0) == first
+    assert send_call(3, 59) == first
+    assert send_call(5, 61) == first + datetime.timedelta(seconds=61)
+    assert send_call(7, 10) == first + datetime.timedelta(seconds=61)
+    before = clock.now()
+    assert before <= (send_call(9, 10**9) or before) <= clock.now()  # a node's clock is ahead
 
 
 def test_orphans_wait_for_every_byte_of_a_dead_writer(

@@ -53,7 +53,7 @@ def test_the_first_operator_is_made_once(client: FlaskClient, database: Database
     (shown,) = client.get("/api/users", headers=bearer(answer.json)).json
     assert (shown["username"], shown["role"], shown["tenantId"]) == ("operator", "admin", None)
     assert shown["lastLogin"] is not None
-    assert "password" not in str(shown)
+    assert not [name for name in shown if "password" in name.lower()]
 
 
 def test_a_wrong_name_and_a_wrong_password_answer_alike(
@@ -210,9 +210,9 @@ def test_the_own_password_is_changed(client: FlaskClient, database: Database) ->
     user = factories.make_user(database, role=Role.VIEWER)
     tokens = login(client, user.username).json
     body = {"currentPassword": "wrong password", "newPassword": "another long one"}
-    assert client.put("/api/auth/password", json=body, headers=bearer(tokens)).status_code == 401
+    assert client.post("/api/auth/password", json=body, headers=bearer(tokens)).status_code == 401
     body["currentPassword"] = factories.PASSWORD
-    assert client.put("/api/auth/password", json=body, headers=bearer(tokens)).status_code == 204
+    assert client.post("/api/auth/password", json=body, headers=bearer(tokens)).status_code == 204
     assert client.get("/api/users", headers=bearer(tokens)).status_code == 401
     assert login(client, user.username).status_code == 401
     assert login(client, user.username, "another long one").status_code == 200

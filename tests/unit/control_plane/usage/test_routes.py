@@ -14,17 +14,14 @@ from hypothesis import strategies as st
 from sqlalchemy import delete
 
 from control_plane.contract.journal import FLAG_STREAM, Outcome, Record, UsageSource
-from control_plane.contract.usage_stream import START, Chunk, Position
 from control_plane.core.database import Database
 from control_plane.core.tenancy import platform_context
 from control_plane.tenants import Tenant
-from control_plane.usage import ingest
 from control_plane.usage.models import UsageEvent
-from control_plane.usage.partitions import Partitions
 from tests import factories
-from tests.journal_writer import KEY, MODEL, begin, end, frame
+from tests.journal_writer import KEY, MODEL, begin, end
+from tests.usage_events import WRITER, store
 
-WRITER = "node-a-1795000000000000-1"
 NOON = 1_794_974_400_000_000  # 2026-11-18T04:00:00Z, noon in Shanghai
 HOUR = 3_600_000_000
 PERIOD = "from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z"
@@ -33,18 +30,6 @@ PERIOD = "from=2026-11-01T00:00:00Z&to=2026-12-01T00:00:00Z"
 @pytest.fixture
 def tenant(database: Database) -> Tenant:
     return factories.make_tenant(database)
-
-
-def store(database: Database, records: list[Record], *, dead: bool = True) -> None:
-    """Take *records* of one writer in."""
-    data = b"".join(map(frame, records))
-    stop = Position(1, 256 + len(data))
-    arrivals = ingest.collect([Chunk(WRITER, START, stop, data, last=dead)])
-    for arrival in arrivals.values():
-        calls = [*arrival.begun.values(), *arrival.ended.values()]
-        Partitions(database).ensure(call.row["day"] for call in calls)
-    with platform_context(), database.transaction() as session:
-        ingest.take_in(session, arrivals)
 
 
 def calls(tenant: Tenant) -> list[Record]:
@@ -153,7 +138,10 @@ def test_the_period_begins_within_and_ends_before(
     ("query", "field"),
     [
         ("from=yesterday", "from"),
-        ("to=2026-11-18", "to"),
+        ("to=2026-11-31", "to"),
+        ("from=2026-11-18T00:00", "from"),
+        ("from=1969-12-31", "from"),
+        ("from=2026-11-19&to=2026-11-18", "from"),
         ("from=2026-11-18T00:00:00", "from"),
         ("from=1969-01-01T00:00:00Z", "from"),
         ("to=9999-12-31T23:59:59Z", "to"),

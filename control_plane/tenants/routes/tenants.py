@@ -1,21 +1,23 @@
-"""HTTP of the room tenants."""
+"""HTTP of tenants."""
 
 import uuid
 from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core.api import Blueprint, session
+from control_plane.core.api import Blueprint, session, settings
+from control_plane.core.conditions import matched
+from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
-from control_plane.tenants import permissions, service
+from control_plane.tenants import permissions
 from control_plane.tenants.models import Tenant
 from control_plane.tenants.schemas import (
-    SuspendSchema,
     TenantCreateSchema,
     TenantQuerySchema,
     TenantSchema,
     TenantUpdateSchema,
 )
+from control_plane.tenants.service import lifecycle, tenants
 
 blueprint = Blueprint(
     "tenants", __name__, url_prefix="/tenants", description="Customers of the platform."
@@ -31,14 +33,14 @@ class Tenants(MethodView):
     @blueprint.paged(TenantQuerySchema)
     def get(self, **query: Any) -> Page[Tenant]:
         """List tenants."""
-        return service.list_tenants(session(), **query)
+        return tenants.list_tenants(session(), **query)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.arguments(TenantCreateSchema)
     @blueprint.response(201, TenantSchema)
     def post(self, values: dict[str, Any]) -> Tenant:
-        """Create a tenant."""
-        return service.create_tenant(session(), **values)
+        """Create a tenant; it is active."""
+        return tenants.create_tenant(session(), **values)
 
 
 @blueprint.route("/<uuid:tenant_id>")
@@ -49,40 +51,28 @@ class TenantById(MethodView):
     @blueprint.response(200, TenantSchema)
     def get(self, tenant_id: uuid.UUID) -> Tenant:
         """Show a tenant."""
-        return service.get_tenant(session(), tenant_id)
+        return tenants.get_tenant(session(), tenant_id)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.arguments(TenantUpdateSchema)
     @blueprint.response(200, TenantSchema)
     def put(self, values: dict[str, Any], tenant_id: uuid.UUID) -> Tenant:
-        """Change a tenant; a field that is not sent keeps its value."""
-        return service.update_tenant(session(), tenant_id, **values)
+        """Replace what is known of a tenant; its configuration stays."""
+        tenant = matched(tenants.get_tenant(session(), tenant_id))
+        return tenants.update_tenant(session(), tenant, values)
+
+    @blueprint.require(permissions.WRITE)
+    @blueprint.merge_patch(TenantUpdateSchema)
+    @blueprint.response(200, TenantSchema)
+    def patch(self, patch: dict[str, Any], tenant_id: uuid.UUID) -> Tenant:
+        """Change what is known of a tenant."""
+        tenant = matched(tenants.get_tenant(session(), tenant_id))
+        return tenants.update_tenant(session(), tenant, merged(TenantUpdateSchema, tenant, patch))
 
     @blueprint.require(permissions.WRITE)
     @blueprint.response(204)
     def delete(self, tenant_id: uuid.UUID) -> None:
-        """Delete a tenant and all that belongs to it; its usage stays."""
-        service.delete_tenant(session(), tenant_id)
-
-
-@blueprint.route("/<uuid:tenant_id>/activate")
-class TenantActivation(MethodView):
-    """The start of a tenant's traffic."""
-
-    @blueprint.require(permissions.WRITE)
-    @blueprint.response(200, TenantSchema)
-    def post(self, tenant_id: uuid.UUID) -> Tenant:
-        """Serve a tenant's traffic."""
-        return service.activate_tenant(session(), tenant_id)
-
-
-@blueprint.route("/<uuid:tenant_id>/suspend")
-class TenantSuspension(MethodView):
-    """The stop of a tenant's traffic."""
-
-    @blueprint.require(permissions.WRITE)
-    @blueprint.arguments(SuspendSchema, required=False)
-    @blueprint.response(200, TenantSchema)
-    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> Tenant:
-        """Stop a tenant's traffic."""
-        return service.suspend_tenant(session(), tenant_id, **values)
+        """Stop a tenant's traffic and have its data purged when its grace is over."""
+        tenant = matched(tenants.get_tenant(session(), tenant_id))
+        grace_days = settings().tenants.purge_grace_days
+        lifecycle.delete_tenant(session(), tenant, grace_days=grace_days)

@@ -1,0 +1,49 @@
+"""PATCH as JSON merge patch (RFC 7396): what is named changes, null takes a value away."""
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError
+
+from control_plane.core.errors import Invalid
+from control_plane.core.problems import field_errors
+
+MEDIA_TYPE = "application/merge-patch+json"
+
+
+def merged(schema: type[Schema], current: Any, patch: dict[str, Any]) -> dict[str, Any]:
+    """Return what *schema* loads from *current*, as it dumps it, changed by *patch*.
+
+    Secrets, which are never dumped, are there only when the patch names them.
+
+    Raises:
+        Invalid: the result breaks a rule of the schema.
+    """
+    writable = schema()
+    value = {
+        name: value
+        for name, value in writable.dump(current).items()
+        if value is not None or _may_be_null(writable, name)
+    }
+    try:
+        loaded: dict[str, Any] = writable.load(apply(value, patch))
+    except ValidationError as error:
+        raise Invalid(field_errors(error.messages)) from error
+    return loaded
+
+
+def apply(target: Any, patch: Any) -> Any:
+    """Return *target* changed by *patch*, as RFC 7396 §2 has it."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(target) if isinstance(target, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = apply(result.get(name), value)
+    return result
+
+
+def _may_be_null(schema: Schema, wire_name: str) -> bool:
+    fields = schema.fields.values()
+    return any(field.allow_none for field in fields if field.data_key == wire_name)

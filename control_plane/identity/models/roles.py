@@ -1,0 +1,48 @@
+"""The table of roles that were made, beside the built-in ones."""
+
+import datetime
+import uuid
+
+from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from control_plane.core.auth import Permission
+from control_plane.core.clock import now
+from control_plane.core.conditions import Versioned
+from control_plane.core.database import Base
+from control_plane.core.ids import new_id
+from control_plane.core.tenancy import TenantFiltered
+from control_plane.identity import permissions
+
+
+class CustomRole(TenantFiltered, Versioned, Base):
+    """A named set of permissions of a tenant, or of the platform when it has no tenant."""
+
+    __tablename__ = "roles"
+    # The second one is for the foreign key of users, which names the tenant too.
+    __table_args__ = (UniqueConstraint("tenant_id", "name"), UniqueConstraint("tenant_id", "id"))
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
+    tenant_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("tenants.id"))
+    name: Mapped[str] = mapped_column(String(50))
+    description: Mapped[str | None] = mapped_column(String(500))
+    permissions: Mapped[list[str]]
+    creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
+
+    @property
+    def gives(self) -> list[Permission]:
+        """The permissions that users of this role have."""
+        return permissions.of_names(self.permissions, self.tenant_id)
+
+    def __repr__(self) -> str:
+        return f"<CustomRole {self.id}>"
+
+
+# SQL takes any two NULL for different, so the platform's own roles need an index of their own.
+Index(
+    "uq_roles_platform_name",
+    CustomRole.name,
+    unique=True,
+    sqlite_where=CustomRole.tenant_id.is_(None),
+    postgresql_where=CustomRole.tenant_id.is_(None),
+)

@@ -1,0 +1,1 @@
+"""The verbs of the room tenants: tenants, their life, their configuration, purge and export."""

@@ -1,0 +1,87 @@
+"""Tenants themselves: create, find, list, change."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, selectinload
+
+from control_plane.core import clock, pagination
+from control_plane.core.errors import Invalid, NotFound
+from control_plane.core.events import emit
+from control_plane.core.pagination import Page
+from control_plane.core.schemas import Order
+from control_plane.tenants.events import TenantCreated, TenantUpdated
+from control_plane.tenants.models import Tenant, TenantConfiguration, TenantStatus
+from control_plane.tenants.service.configurations import refuse_unknown_models
+
+
+def create_tenant(session: Session, **fields: Any) -> Tenant:
+    """Create an active tenant; `configurations` are the fields of its configuration.
+
+    Raises:
+        Invalid: its expiry date is past, or its configuration names an unknown AI model.
+    """
+    expiry_date = fields.get("expiry_date")
+    if expiry_date is not None and expiry_date <= clock.now():
+        raise Invalid.field("expiryDate", "Must be in the future.")
+    configured: Mapping[str, Any] = fields.pop("configurations", {})
+    refuse_unknown_models(
+        session, configured.get("ai_model_access", ()), "configurations/aiModelAccess"
+    )
+    tenant = Tenant(**fields, configurations=TenantConfiguration(**configured))
+    session.add(tenant)
+    session.flush()
+    emit(session, TenantCreated(tenant_id=tenant.id))
+    return tenant
+
+
+def get_tenant(session: Session, tenant_id: uuid.UUID, *, lock: bool = False) -> Tenant:
+    """Return a tenant that the current scope may see.
+
+    With *lock* the tenant is held until the transaction ends, so that what belongs to it can be
+    counted before something is added.
+
+    Raises:
+        NotFound: there is none.
+    """
+    query = select(Tenant).where(Tenant.id == tenant_id)
+    if lock:
+        # What the session knew of the tenant is older than the lock.
+        query = query.with_for_update().execution_options(populate_existing=True)
+    tenant = session.scalar(query)
+    if tenant is None:
+        raise NotFound("tenant")
+    return tenant
+
+
+def list_tenants(
+    session: Session,
+    *,
+    page: int,
+    page_size: int,
+    sort: Order = (),
+    status: TenantStatus | None = None,
+    q: str | None = None,
+) -> Page[Tenant]:
+    """Return the tenants that the current scope may see, the oldest first unless *sort* says else.
+
+    *q* is a part of the name, in upper or lower case.
+    """
+    query = select(Tenant).options(selectinload(Tenant.configurations))
+    if status is not None:
+        query = query.where(Tenant.status == status)
+    if q is not None:
+        query = query.where(Tenant.name.icontains(q, autoescape=True))
+    query = query.order_by(*pagination.ordering(Tenant, sort))
+    return pagination.page(session, query, page, page_size)
+
+
+def update_tenant(session: Session, tenant: Tenant, values: Mapping[str, Any]) -> Tenant:
+    """Change what is known of a tenant; its status is changed by the verbs of its life."""
+    for name, value in values.items():
+        setattr(tenant, name, value)
+    session.flush()
+    emit(session, TenantUpdated(tenant_id=tenant.id))
+    return tenant

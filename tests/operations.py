@@ -1,0 +1,98 @@
+"""The API's operations as its OpenAPI document lists them, with a good body and ids for each."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from control_plane.tenants import Tenant
+from tests import factories
+
+MODEL = {
+    "name": "chat",
+    "provider": "openai",
+    "endpoint": "https://203.0.114.9/v1",
+    "costPerCall": "0.01",
+}
+_ROLE = {"name": "auditor", "permissions": ["usage:read"]}
+_ROLES = "/api/roles/{role_id}"
+_KEY = "/api/tenants/{tenant_id}/api-keys/{key_id}"
+_MAILED = {"token": "x", "newPassword": "another long one"}
+BODIES: dict[tuple[str, str], dict[str, Any]] = {
+    ("post", "/api/auth/login"): {"username": "x", "password": factories.PASSWORD},
+    ("post", "/api/auth/refresh-token"): {"refreshToken": "x"},
+    ("post", "/api/auth/password"): {"currentPassword": "x", "newPassword": "another long one"},
+    ("post", "/api/auth/password-reset"): {"username": "x"},
+    ("post", "/api/auth/password-reset/confirm"): _MAILED,
+    ("post", "/api/auth/invitation/accept"): _MAILED,
+    ("post", "/api/tenants"): {"name": "x"},
+    ("put", "/api/tenants/{tenant_id}"): {"name": "x"},
+    ("patch", "/api/tenants/{tenant_id}"): {},
+    ("post", "/api/tenants/{tenant_id}/suspend"): {},
+    ("put", "/api/tenants/{tenant_id}/configuration"): {},
+    ("patch", "/api/tenants/{tenant_id}/configuration"): {},
+    ("post", "/api/users"): {"username": "x", "password": factories.PASSWORD, "role": "viewer"},
+    ("put", "/api/users/{user_id}"): {"username": "li", "role": "viewer"},
+    ("patch", "/api/users/{user_id}"): {},
+    ("post", "/api/roles"): _ROLE,
+    ("put", _ROLES): _ROLE,
+    ("patch", _ROLES): {},
+    ("post", "/api/tenants/{tenant_id}/api-keys"): {"name": "x"},
+    ("put", _KEY): {"name": "x"},
+    ("patch", _KEY): {},
+    ("post", f"{_KEY}/rotate"): {},
+    ("post", "/api/tenants/{tenant_id}/domains"): {"domainName": "x.example.com"},
+    ("post", "/api/tenants/{tenant_id}/domains/{domain_id}/verify"): {"method": "manual"},
+    ("post", "/api/models"): MODEL,
+    ("put", "/api/models/{model_id}"): MODEL,
+    ("patch", "/api/models/{model_id}"): {},
+    ("post", "/api/tenants/{tenant_id}/models"): {},
+    ("put", "/api/tenants/{tenant_id}/models/{config_id}"): {},
+    ("patch", "/api/tenants/{tenant_id}/models/{config_id}"): {},
+}
+"""What each operation with a body accepts; `modelId` of a tenant's model must be added."""
+
+
+def operations(client: FlaskClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield method, path and description of each operation."""
+    for path, methods in client.get("/api/openapi.json").json["paths"].items():
+        for method in methods.keys() - {"parameters"}:
+            yield method, path, methods[method]
+
+
+def good_body(method: str, path: str, ids: Mapping[str, str]) -> dict[str, Any]:
+    """Return a body that the operation accepts."""
+    good = BODIES.get((method, path), {})
+    if (method, path) == ("post", "/api/tenants/{tenant_id}/models"):
+        return {"modelId": ids["model_id"]}
+    return good
+
+
+def make_one_of_each(
+    client: FlaskClient, operator: Mapping[str, str], tenant: Tenant
+) -> dict[str, str]:
+    """Make what belongs to *tenant*; return an id for each parameter that paths have."""
+    url = f"/api/tenants/{tenant.id}"
+
+    def make(path: str, body: dict[str, Any]) -> str:
+        answer = client.post(path, json=body, headers=operator)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json["id"])
+
+    short = tenant.id.hex[-8:]
+    user = {"username": f"li-{short}", "password": factories.PASSWORD, "role": "viewer"}
+    model_id = make("/api/models", {**MODEL, "name": f"model-{short}"})
+    user_id = make("/api/users", {**user, "tenantId": str(tenant.id)})
+    login = {"username": user["username"], "password": factories.PASSWORD}
+    token = client.post("/api/auth/login", json=login).json["accessToken"]
+    signed_in = {"Authorization": f"Bearer {token}"}
+    return {
+        "tenant_id": str(tenant.id),
+        "user_id": user_id,
+        "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),
+        "sign_in_id": client.get("/api/auth/sign-ins", headers=signed_in).json[0]["id"],
+        "key_id": make(f"{url}/api-keys", {"name": "key"}),
+        "domain_id": make(f"{url}/domains", {"domainName": f"{short}.example.com"}),
+        "model_id": model_id,
+        "config_id": make(f"{url}/models", {"modelId": model_id}),
+    }
