@@ -13,6 +13,7 @@ from tests.bench.report import Figure, console, verdict
 TOPICS = {
     "gateway": "an AI call and a stream, beside bare nginx",
     "propagation": "from a commit to every gateway worker obeying it",
+    "sign_in": "sign in while somebody's password is guessed",
     "tenants": "list many tenants by pages",
     "usage": "take usage in and sum it up",
 }

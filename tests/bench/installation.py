@@ -44,7 +44,7 @@ def running(name: str, environment: Mapping[str, str] | None = None) -> Iterator
         environ = {"YUMEN_GATEWAY_WORKERS": str(WORKERS), **(environment or {})}
         if name == "PostgreSQL":
             server = ends.enter_context(PostgresServer())
-            environ["YUMEN_DATABASE_URL"] = server.url(server.create())
+            environ |= server.environ(server.create())
         stack = ends.enter_context(Stack(environ))
         settings = load_settings(None, stack.state / "s", environ)
         database = Database(settings)
