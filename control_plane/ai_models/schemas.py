@@ -142,7 +142,7 @@ class TenantModelSchema(Schema):
     is_callable = fields.Boolean(
         metadata={"description": "It is active, and the tenant's `aiModelAccess` allows it."}
     )
-    max_calls_per_day = fields.Integer(attribute="config.max_calls_per_day")
+    max_calls_per_day = fields.Integer(attribute="config.max_calls_per_day", allow_none=True)
     custom_parameters = fields.Dict(attribute="config.custom_parameters")
     cost_multiplier = DecimalString(maximum=MAX_MULTIPLIER, attribute="config.cost_multiplier")
     creation_date = fields.AwareDateTime(attribute="config.created_at")

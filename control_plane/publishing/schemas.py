@@ -42,10 +42,13 @@ class PublishSchema(RevisionSchema):
     """One publish."""
 
     creation_date = fields.AwareDateTime(attribute="created_at")
-    actor_id = fields.UUID(metadata={"description": "Who caused it, where one person did."})
+    actor_id = fields.UUID(
+        allow_none=True, metadata={"description": "Who caused it, where one person did."}
+    )
     reason = fields.String()
     changes = fields.List(
         fields.List(fields.String()),
+        allow_none=True,
         metadata={"description": "Section and id of each document; null is all of them."},
     )
 

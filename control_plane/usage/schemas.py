@@ -54,7 +54,9 @@ class FiguresSchema(Schema):
     tokens_out = fields.Integer(metadata={"description": "Unknown counts as 0."})
     bytes_in = fields.Integer(metadata={"description": "Of the requests."})
     bytes_out = fields.Integer(metadata={"description": "Of the responses."})
-    cost = fields.Decimal(as_string=True, metadata={"description": "Exact."})
+    cost = fields.Decimal(
+        as_string=True, metadata={"type": "string", "description": "A decimal, exact."}
+    )
 
 
 class UsageGroupSchema(FiguresSchema):
@@ -91,7 +93,7 @@ class UsageEventSchema(Schema):
     status_code = fields.Integer(allow_none=True)
     request_size = fields.Integer(attribute="request_bytes", metadata={"description": "Bytes."})
     response_size = fields.Integer(attribute="response_bytes", metadata={"description": "Bytes."})
-    cost = fields.Decimal(as_string=True)
+    cost = fields.Decimal(as_string=True, metadata={"type": "string"})
     user_id = fields.String(allow_none=True)
     request_id = fields.String()
     model_id = fields.UUID(allow_none=True)
