@@ -19,7 +19,7 @@ from control_plane.identity.routes import pages, request
 from control_plane.identity.schemas.api_keys import APIKeySchema
 from control_plane.identity.schemas.permissions import RoleSchema
 from control_plane.identity.schemas.users import UserSchema
-from control_plane.identity.service import api_keys, mailed, roles, sessions, users
+from control_plane.identity.service import api_keys, mailed, passwords, roles, sessions, users
 from control_plane.identity.service.throttle import Throttle
 
 _FORGET_SECONDS = 3600
@@ -61,6 +61,7 @@ def yumen_jobs() -> Iterable[Job]:
 def yumen_on_startup(app: flask.Flask) -> None:
     """Load the key that signs access tokens, count failed attempts, serve the page of mails."""
     app.register_blueprint(pages.blueprint)
+    passwords.prepare()
     with app.app_context():
         app.extensions[request.EXTENSION] = Throttle(api.settings(), api.database().keyring)
         minutes = api.settings().security.access_token_minutes

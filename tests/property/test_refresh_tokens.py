@@ -128,8 +128,8 @@ def test_each_token_has_one_successor_and_a_replay_ends_the_sign_in(
     run_machine(
         machine,
         settings=settings(
-            max_examples=12,
-            stateful_step_count=12,
+            max_examples=25,
+            stateful_step_count=15,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

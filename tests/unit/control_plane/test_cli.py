@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from control_plane.cli import COMMANDS, main
 
-ABOUT_NO_INSTALLATION = {"demo-upstream"}
+ABOUT_NO_INSTALLATION = {"demo-upstream", "routes"}
 
 
 def leaves(group: click.Group, name: str = "") -> dict[str, click.Command]:

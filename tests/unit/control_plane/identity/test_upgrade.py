@@ -1,0 +1,93 @@
+"""The upgrade that gave users roles and names without case keeps who was there, and signed in."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+
+from control_plane.core import clock, migrations, types
+from control_plane.core.database import Database
+from control_plane.core.settings import Settings, load_settings
+
+USERS = sa.table(
+    "users",
+    sa.column("id", sa.Uuid()),
+    sa.column("username"),
+    sa.column("username_key"),
+    sa.column("password_hash"),
+    sa.column("role"),
+    sa.column("status"),
+    sa.column("creation_date", types.UtcDateTime()),
+    sa.column("version"),
+)
+SESSIONS = sa.table(
+    "user_sessions",
+    sa.column("id", sa.Uuid()),
+    sa.column("user_id", sa.Uuid()),
+    sa.column("created_at", types.UtcDateTime()),
+    sa.column("version"),
+)
+TOKENS = sa.table(
+    "refresh_tokens",
+    sa.column("digest"),
+    sa.column("session_id", sa.Uuid()),
+    sa.column("expires_at", types.UtcDateTime()),
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def old(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[Database]:
+    """A database as it was before: with the first revision of each room only."""
+    environ = {}
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        environ = server.environ(server.create())
+    settings: Settings = load_settings(state=request.getfixturevalue("tmp_path"), environ=environ)
+    database = Database(settings)
+    with database.owner_transaction() as connection:
+        for revision in ("tenants_0001", "identity_0001", "ai_models_0001", "domains_0001"):
+            command.upgrade(migrations.config(connection), revision)
+    yield database
+    database.close()
+
+
+def add(database: Database, username: str) -> uuid.UUID:
+    """Add a user who has signed in."""
+    user_id, session_id = uuid.uuid4(), uuid.uuid4()
+    now = clock.now()
+    user = {"id": user_id, "username": username, "password_hash": "x", "role": "operator"}
+    with database.owner_transaction() as connection:
+        connection.execute(sa.insert(USERS).values(**user, status="active", creation_date=now))
+        connection.execute(
+            sa.insert(SESSIONS).values(id=session_id, user_id=user_id, created_at=now)
+        )
+        connection.execute(
+            sa.insert(TOKENS).values(digest=username, session_id=session_id, expires_at=now)
+        )
+    return user_id
+
+
+def test_users_and_their_sign_ins_are_kept(old: Database) -> None:
+    ids = {name: add(old, name) for name in ("Li", "ｗｕ")}
+    migrations.upgrade(old)
+    with old.owner_transaction() as connection:
+        users = connection.execute(
+            sa.select(USERS.c.username, USERS.c.username_key, USERS.c.role, USERS.c.version)
+        ).all()
+        sessions = connection.execute(sa.select(SESSIONS.c.user_id, SESSIONS.c.version)).all()
+        tokens = connection.scalars(sa.select(TOKENS.c.digest)).all()
+    assert sorted(map(tuple, users)) == [("Li", "li", "operator", 1), ("ｗｕ", "wu", "operator", 1)]
+    assert {user_id for user_id, _ in sessions} == set(ids.values())
+    assert {version for _, version in sessions} == {1}
+    assert sorted(tokens) == ["Li", "ｗｕ"]
+
+
+def test_names_that_would_become_one_stop_the_upgrade(old: Database) -> None:
+    add(old, "li")
+    add(old, "LI")
+    with pytest.raises(RuntimeError, match="same name"):
+        migrations.upgrade(old)
+    with old.owner_transaction() as connection:
+        assert "roles" not in sa.inspect(connection).get_table_names()
