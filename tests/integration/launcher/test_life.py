@@ -1,5 +1,6 @@
 """A whole installation: what dies comes back, what is told to stop leaves nothing behind."""
 
+import contextlib
 import json
 import os
 import signal
@@ -189,7 +190,11 @@ def test_without_a_demo_the_password_is_shown_once() -> None:
 def test_the_demo_model_goes_where_the_settings_say() -> None:
     """Our demo upstream, started by hand, stands for the provider."""
     command = [str(YUMEN), "demo-upstream", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider:
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as provider,
+        contextlib.ExitStack() as leaving,
+    ):
+        leaving.callback(provider.terminate)
         assert provider.stdout is not None
         url = provider.stdout.readline().split()[-1]
         elsewhere = {
@@ -206,4 +211,3 @@ def test_the_demo_model_goes_where_the_settings_say() -> None:
             stack.start()
             assert chat(stack, "Hello").json()["model"] == "demo-chat"
             assert "sk-provider" not in stack.output.read_text()
-        provider.terminate()
