@@ -13,7 +13,7 @@ USERS_WRITE = Permission(
 ROLES_READ = Permission("roles:read", "See roles, and which permissions there are.")
 ROLES_WRITE = Permission("roles:write", "Make, change and delete roles.", role=Role.ADMIN)
 KEYS_READ = Permission("api-keys:read", "See a tenant's API keys, without the keys themselves.")
-KEYS_WRITE = Permission("api-keys:write", "Make and revoke a tenant's API keys.")
+KEYS_WRITE = Permission("api-keys:write", "Make, change, rotate and revoke a tenant's API keys.")
 SELF = Permission(
     "self:write", "See oneself, change the own password, end own sign-ins.", role=Role.VIEWER
 )

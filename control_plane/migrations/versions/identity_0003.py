@@ -39,9 +39,6 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("created_at", types.UtcDateTime(), nullable=False),
         sa.Column("expires_at", types.UtcDateTime()),
-        sa.ForeignKeyConstraint(
-            ["tenant_id", "key_id"], ["api_keys.tenant_id", "api_keys.id"], ondelete="CASCADE"
-        ),
     )
     op.create_index(
         "ix_api_key_secrets_tenant_id_key_id", "api_key_secrets", ["tenant_id", "key_id"]
@@ -54,11 +51,20 @@ def upgrade() -> None:
             ),
         )
     )
-    row_security.protect("api_key_secrets")
     with op.batch_alter_table("api_keys", naming_convention=CONVENTION) as keys:
         keys.drop_constraint("uq_api_keys_public_id", type_="unique")
         keys.drop_column("public_id")
         keys.drop_column("digest")
+    # Only now: SQLite changes a table by dropping it, which deletes what hangs on it by a cascade.
+    with op.batch_alter_table("api_key_secrets") as secrets:
+        secrets.create_foreign_key(
+            "fk_api_key_secrets_tenant_id_key_id_api_keys",
+            "api_keys",
+            ["tenant_id", "key_id"],
+            ["tenant_id", "id"],
+            ondelete="CASCADE",
+        )
+    row_security.protect("api_key_secrets")
 
 
 def downgrade() -> None:

@@ -1,15 +1,12 @@
 """The upgrade that gave users roles and names without case keeps who was there, and signed in."""
 
 import uuid
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 
 from control_plane.core import clock, migrations, types
 from control_plane.core.database import Database
-from control_plane.core.settings import Settings, load_settings
 
 USERS = sa.table(
     "users",
@@ -35,22 +32,6 @@ TOKENS = sa.table(
     sa.column("session_id", sa.Uuid()),
     sa.column("expires_at", types.UtcDateTime()),
 )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def old(request: pytest.FixtureRequest, tmp_path: object) -> Iterator[Database]:
-    """A database as it was before: with the first revision of each room only."""
-    environ = {}
-    if request.param == "postgresql":
-        server = request.getfixturevalue("postgres_server")
-        environ = server.environ(server.create())
-    settings: Settings = load_settings(state=request.getfixturevalue("tmp_path"), environ=environ)
-    database = Database(settings)
-    with database.owner_transaction() as connection:
-        for revision in ("tenants_0001", "identity_0001", "ai_models_0001", "domains_0001"):
-            command.upgrade(migrations.config(connection), revision)
-    yield database
-    database.close()
 
 
 def add(database: Database, username: str) -> uuid.UUID:
