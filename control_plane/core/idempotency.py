@@ -19,7 +19,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from control_plane.core import clock, tenancy
 from control_plane.core.auth import current_actor
 from control_plane.core.database import Base
-from control_plane.core.errors import Invalid
+from control_plane.core.errors import ApiError, FieldErrors, Invalid
 from control_plane.core.tenancy import TenantFiltered
 
 KEPT = datetime.timedelta(hours=24)
@@ -51,13 +51,14 @@ def once(
     """Return the answer of *view*, or its first answer when the request's key was used before.
 
     Raises:
-        Invalid: the key is malformed, or was used for another request.
+        Invalid: the key is malformed.
+        ApiError: it was used for another request (422).
     """
     key = flask.request.headers.get(HEADER)
     if key is None:
         return view()
     if not _KEY.fullmatch(key):
-        raise _invalid("Must be 1 to 255 visible ASCII characters.")
+        raise Invalid(_about_key("Must be 1 to 255 visible ASCII characters."))
     known = _find(session, key)
     if known is not None:
         return _replay(known)
@@ -106,7 +107,8 @@ def _keep(session: Session, key: str, answer: flask.Response, secrets: Collectio
 
 def _replay(known: IdempotentAnswer) -> flask.Response:
     if known.fingerprint != _fingerprint():
-        raise _invalid("This key was used for another request.", "idempotency_key_reused")
+        detail = "This key was used for another request."
+        raise ApiError(422, "idempotency_key_reused", detail, _about_key(detail))
     answer = flask.jsonify(known.body)
     answer.status_code = known.status
     answer.headers.update({**known.headers, REPLAYED: "true"})
@@ -119,7 +121,5 @@ def _fingerprint() -> str:
     return hashlib.sha256(told).hexdigest()
 
 
-def _invalid(detail: str, code: str = "validation_failed") -> Invalid:
-    error = Invalid([{"pointer": HEADER, "detail": detail}], detail)
-    error.code = code
-    return error
+def _about_key(detail: str) -> FieldErrors:
+    return [{"pointer": HEADER, "detail": detail}]

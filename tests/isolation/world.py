@@ -1,4 +1,4 @@
-"""Two tenants, everything the second one owns, and a good body for each operation."""
+"""Two tenants, and everything that the second one owns."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from control_plane.core import tenancy
 from control_plane.core.database import Base, Database
 from control_plane.core.tenancy import TenantFiltered
 from tests import factories
+from tests.operations import make_one_of_each
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
@@ -22,8 +23,8 @@ PLATFORM_PARAMETERS = {"model_id"}
 class World:
     """Mine, in whose name requests are made, and theirs, whose things they must not reach.
 
-    `ids` is the one place that knows an id of theirs for each path parameter, and `BODIES` the one
-    that knows a body for each schema: an operation with an unknown one fails the matrix.
+    `ids` holds an id of theirs for each path parameter: an operation with an unknown one fails the
+    matrix.
     """
 
     def __init__(self, app: Flask, operator: Mapping[str, str]) -> None:
@@ -33,60 +34,8 @@ class World:
         self.operator = operator
         self.mine, self.theirs = (factories.make_tenant(self.database) for _ in range(2))
         self.me = factories.sign_in(app, factories.make_user(self.database, self.mine))
-        their_user = factories.make_user(self.database, self.theirs)
-        them = factories.sign_in(app, their_user)
-        sign_ins = self.client.get("/api/auth/sign-ins", headers=them).json
-        role = {"name": "theirs", "permissions": ["users:read"]}
-        model = self._make("/api/models", MODEL, operator)
-        path = f"/api/tenants/{self.theirs.id}"
-        self.ids: dict[str, str] = {
-            "tenant_id": str(self.theirs.id),
-            "user_id": str(their_user.id),
-            "sign_in_id": sign_ins[0]["id"],
-            "role_id": self._make("/api/roles", role, them),
-            "key_id": self._make(f"{path}/api-keys", {"name": "theirs"}, operator),
-            "domain_id": self._make(
-                f"{path}/domains", {"domainName": "theirs.example.com"}, operator
-            ),
-            "config_id": self._make(f"{path}/models", {"modelId": model}, operator),
-        }
-        self.bodies: dict[str, dict[str, Any]] = {
-            "TenantCreate": {"name": "New"},
-            "TenantUpdate": {"name": "Changed"},
-            "TenantPatch": {"name": "Changed"},
-            "Suspend": {"reason": "because"},
-            "ConfigurationUpdate": {"featureFlags": {"on": True}},
-            "ConfigurationPatch": {"featureFlags": {"on": True}},
-            "UserCreate": {
-                "username": "intruder",
-                "password": factories.PASSWORD,
-                "role": "viewer",
-                "tenantId": self.ids["tenant_id"],
-            },
-            "UserUpdate": {"username": "changed", "role": "viewer"},
-            "UserPatch": {"role": "viewer"},
-            "RoleCreate": {**role, "tenantId": self.ids["tenant_id"]},
-            "RoleUpdate": {"name": "changed", "permissions": []},
-            "RolePatch": {"name": "changed"},
-            "APIKeyCreate": {"name": "intruder"},
-            "APIKeyUpdate": {"name": "changed"},
-            "APIKeyPatch": {"name": "changed"},
-            "APIKeyRotate": {},
-            "DomainCreate": {"domainName": "intruder.example.com"},
-            "DomainVerify": {"method": "dns"},
-            "ModelCreate": {**MODEL, "name": "intruder"},
-            "ModelUpdate": MODEL,
-            "ModelPatch": {"isActive": False},
-            "TenantModelCreate": {"modelId": model},
-            "TenantModelUpdate": {"costMultiplier": "2"},
-            "TenantModelPatch": {"costMultiplier": "2"},
-        }
+        self.ids = make_one_of_each(self.client, operator, self.theirs)
         self.queries = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}
-
-    def _make(self, url: str, body: dict[str, Any], headers: Mapping[str, str]) -> str:
-        answer = self.client.post(url, json=body, headers=headers)
-        assert answer.status_code == 201, answer.text
-        return str(answer.json["id"])
 
     def call(
         self, method: str, path: str, ids: Mapping[str, str], **request: Any
@@ -113,14 +62,6 @@ class World:
                         for row in session.scalars(select(mapper.class_))
                     ]
         return found
-
-
-MODEL = {
-    "name": "chat",
-    "provider": "openai",
-    "endpoint": "https://api.example.com/v1",
-    "costPerCall": "0.01",
-}
 
 
 def unknown_ids(names: Mapping[str, str]) -> dict[str, str]:
