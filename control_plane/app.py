@@ -2,9 +2,8 @@
 
 import re
 import uuid
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flask
 import flask_swagger_ui
@@ -20,9 +19,7 @@ from control_plane.core.api import Api, close_session
 from control_plane.core.database import Database
 from control_plane.core.origin import ProxiedClients
 from control_plane.core.settings import Settings
-
-if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+from control_plane.core.versions import VersionedPaths
 
 MAX_BODY_BYTES = 1 << 20
 
@@ -61,26 +58,10 @@ def create_app(settings: Settings) -> flask.Flask:
     api = Api(app, spec_kwargs={"marshmallow_plugin": documented})
     for blueprint in plugins.declared("yumen_blueprints"):
         api.mount(blueprint)
-    app.wsgi_app = VersionAlias(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = VersionedPaths(app.wsgi_app)  # type: ignore[method-assign]
     proxies = networks(settings.admin.trusted_proxies)
     app.wsgi_app = ProxiedClients(app.wsgi_app, proxies)  # type: ignore[method-assign]
     return app
-
-
-class VersionAlias:
-    """WSGI middleware that serves `/api/v1/…` as `/api/…`."""
-
-    def __init__(self, application: "WSGIApplication") -> None:
-        self._application = application
-
-    def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
-    ) -> Iterable[bytes]:
-        """Serve one request."""
-        path = environ.get("PATH_INFO", "")
-        if path == "/api/v1" or path.startswith("/api/v1/"):
-            environ["PATH_INFO"] = "/api" + path.removeprefix("/api/v1")
-        return self._application(environ, start_response)
 
 
 def _spec_options() -> dict[str, Any]:

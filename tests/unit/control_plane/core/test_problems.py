@@ -181,11 +181,3 @@ def test_a_database_that_is_away_is_503(
     answer = client.get("/api/tenants", headers=operator)
     check(answer, 503, "database_unavailable")
     assert answer.headers["Retry-After"] == "1"
-
-
-def test_both_names_of_the_api_are_one(client: FlaskClient, operator: dict[str, str]) -> None:
-    first = client.get("/api/v1/tenants", headers=operator)
-    assert (first.status_code, first.json) == (200, [])
-    assert client.get("/api/v1/openapi.json").json == client.get("/api/openapi.json").json
-    check(client.get("/api/v2/tenants", headers=operator), 404, "path_not_found")
-    check(client.get("/api/v1tenants", headers=operator), 404, "path_not_found")
