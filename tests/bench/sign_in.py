@@ -101,7 +101,7 @@ def _attack(url: str, guesses: int) -> tuple[Counter[int], list[float]]:
 
 
 def _sign_in_until(url: str, over: threading.Event) -> list[float]:
-    times = []
+    times: list[float] = []
     while not over.is_set():
         times.append(_sign_in(url, len(times)))
     return times

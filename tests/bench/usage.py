@@ -5,6 +5,7 @@ the sums over it.
 """
 
 import datetime
+import functools
 import shutil
 import tempfile
 import time
@@ -25,6 +26,7 @@ from control_plane.usage import partitions, service
 from control_plane.usage.consumer import Consumer
 from control_plane.usage.decoding import event_row
 from control_plane.usage.models import Grouping, UsageEvent
+from control_plane.usage.periods import Period
 from tests import factories, journal_writer
 from tests.bench.report import Figure, console
 from tests.servers import PostgresServer, RedisServer
@@ -94,13 +96,11 @@ def _sums(name: str, database: Database, events: int) -> Iterator[Figure]:
     tenant = factories.make_tenant(database)
     seconds = _timed(lambda: _fill(database, tenant, events))
     console.print(f"{name}: filled a month with {events:,} events in {seconds:.0f} s")
-    period = service.Period(FIRST_DAY, FIRST_DAY + datetime.timedelta(days=DAYS))
+    period = Period(FIRST_DAY, FIRST_DAY + datetime.timedelta(days=DAYS), "UTC")
     for grouping in (None, *Grouping):
         with platform_context(), database.session(write=False) as session:
-            taken = min(
-                _timed(lambda g=grouping, s=session: service.sum_usage(s, tenant.id, period, g))
-                for _ in range(TRIES)
-            )
+            sums = functools.partial(service.sum_usage, session, tenant.id, period, grouping)
+            taken = min(_timed(sums) for _ in range(TRIES))
         what = f"usage, {name}: a month summed by {grouping or 'nothing'}"
         yield Figure(what, taken, "s", most=MOST_SUM_SECONDS)
 
