@@ -8,10 +8,12 @@ import control_plane
 from control_plane.core import plugins
 
 COMMANDS = {
+    "apply": "control_plane.manifest.commands:apply_command",
     "db": "control_plane.core.migrations:db",
     "demo-upstream": "control_plane.demo.commands:demo_upstream",
     "doctor": "control_plane.launcher.commands:doctor",
     "exec": "control_plane.launcher.alone:exec_command",
+    "export": "control_plane.manifest.commands:export_command",
     "init": "control_plane.launcher.alone:init_command",
     "up": "control_plane.launcher.commands:up",
     "routes": "control_plane.routes:routes_command",

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.ai_models import endpoints, parameters
+from control_plane.ai_models import endpoints, parameters, service
 from control_plane.ai_models.events import (
     ModelDeleted,
     ModelRenamed,
@@ -17,7 +17,6 @@ from control_plane.ai_models.events import (
 )
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.contract.documents import ModelDocument
-from control_plane.core.crypto import row_aad
 from control_plane.core.database import keyring
 from control_plane.core.decimals import decimal_text
 from control_plane.core.plugins import Section, SectionPart
@@ -56,11 +55,8 @@ def _document(session: Session, model: AIModel) -> dict[str, Any]:
 
 def _sealed_key(session: Session, model: AIModel) -> str | None:
     """Return the upstream's key as only a gateway can read it, bound to this document."""
-    if model.api_key is None:
-        return None
-    keys = keyring(session)
-    clear = keys.decrypt(model.api_key, row_aad("ai_models", "api_key", model.id))
-    return keys.seal(clear, f"models/{model.id}")
+    clear = service.reveal_api_key(session, model)
+    return None if clear is None else keyring(session).seal(clear, f"models/{model.id}")
 
 
 def compile_tenant_models(

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from control_plane.core.addresses import Address, Network, is_allowed, may_call
+from control_plane.core.addresses import Address, Network, is_allowed, may_call, networks
 from control_plane.core.dns import Resolver
+from control_plane.core.errors import Invalid
+from control_plane.core.settings import Settings
 
 MAX_LENGTH = 1024
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -92,6 +94,19 @@ def check(endpoint: Endpoint, allowed: Sequence[Network], resolver: Resolver) ->
             "must use https: plain http is only for hosts in the networks of the setting "
             "security.upstream_allow"
         )
+
+
+def refuse_private(url: str, settings: Settings) -> None:
+    """Check the endpoint of a model that somebody wants to save.
+
+    Raises:
+        Invalid: it must not be called.
+    """
+    allowed = networks(settings.security.upstream_allow)
+    try:
+        check(parse(url), allowed, Resolver(settings.dns.servers))
+    except ValueError as error:
+        raise Invalid.field("endpoint", f"The endpoint {error}.") from error
 
 
 def _lower_head(text: str) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from control_plane.ai_models import documents, permissions, routes, service
+from control_plane.ai_models import documents, manifest, permissions, routes, service
 from control_plane.ai_models.models import TenantModelConfig
 from control_plane.ai_models.schemas import TenantModelSchema
 from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
+from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Section, SectionPart, hookimpl
 
 
@@ -37,6 +38,12 @@ def yumen_config_sections() -> Iterable[Section]:
 def yumen_section_parts() -> Iterable[SectionPart]:
     """Return what each tenant's document says of its models."""
     return [documents.TENANTS_PART]
+
+
+@hookimpl
+def yumen_manifest_kinds() -> Iterable[Kind]:
+    """Return how models, and those of a tenant, stand in a manifest."""
+    return [manifest.MODELS, manifest.TENANT_MODELS]
 
 
 @hookimpl

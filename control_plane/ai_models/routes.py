@@ -18,12 +18,9 @@ from control_plane.ai_models.schemas import (
     TenantModelUpdateSchema,
 )
 from control_plane.ai_models.service import TenantModel
-from control_plane.core.addresses import networks
 from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
-from control_plane.core.dns import Resolver
-from control_plane.core.errors import Invalid
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
 
@@ -156,8 +153,4 @@ class TenantModelById(MethodView):
 def _refuse_private_endpoint(url: str) -> None:
     # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
     session().rollback()
-    allowed = networks(settings().security.upstream_allow)
-    try:
-        endpoints.check(endpoints.parse(url), allowed, Resolver(settings().dns.servers))
-    except ValueError as error:
-        raise Invalid.field("endpoint", f"The endpoint {error}.") from error
+    endpoints.refuse_private(url, settings())

@@ -153,6 +153,13 @@ def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
     session.flush()
 
 
+def reveal_api_key(session: Session, model: AIModel) -> str | None:
+    """Return the key for the upstream in clear, None when there is none."""
+    if model.api_key is None:
+        return None
+    return keyring(session).decrypt(model.api_key, row_aad("ai_models", "api_key", model.id))
+
+
 def list_tenant_models(
     session: Session, tenant_id: uuid.UUID, *, page: int, page_size: int, sort: Order = ()
 ) -> Page[TenantModel]:

@@ -55,7 +55,9 @@ class Database:
         self._owner_url = settings.database.owner_url
         self.keyring = Keyring(settings)
         self._reader = self.engine.execution_options(**{_BEGIN: "BEGIN"})
-        self._sessions = sessionmaker(expire_on_commit=False, info={"keyring": self.keyring})
+        self._sessions = sessionmaker(
+            expire_on_commit=False, info={"keyring": self.keyring, "settings": settings}
+        )
         event.listen(self._sessions, "do_orm_execute", tenancy.filter_statement)
         event.listen(self._sessions, "before_flush", tenancy.check_flush)
         self._waker = Waker(settings)
@@ -104,6 +106,11 @@ class Database:
 def keyring(session: Session) -> Keyring:
     """Return the keyring of the installation that *session* belongs to."""
     return cast("Keyring", session.info["keyring"])
+
+
+def settings(session: Session) -> Settings:
+    """Return the settings of the installation that *session* belongs to."""
+    return cast("Settings", session.info["settings"])
 
 
 def _create_engine(settings: Settings) -> Engine:

@@ -66,3 +66,11 @@ class Invalid(ApiError):
     def field(cls, name: str, detail: str) -> "Invalid":
         """Return the error for one field of the body, named as on the wire."""
         return cls([{"pointer": f"#/{name}", "detail": detail}])
+
+    def below(self, name: str) -> "Invalid":
+        """Return the same errors for a body in which *name* holds what they are about."""
+        errors = [
+            {**each, "pointer": each["pointer"].replace("#/", f"#/{name}/", 1)}
+            for each in self.errors
+        ]
+        return Invalid(errors, self.detail)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from control_plane.core.api import Blueprint
     from control_plane.core.auth import Actor, Permission
+    from control_plane.core.manifest import Kind
     from control_plane.core.plugins import Job, Section, SectionPart
 
 PROJECT = "yumen"
@@ -64,6 +65,12 @@ def yumen_section_parts() -> Iterable[SectionPart]:
 @hookspec
 def yumen_jobs() -> Iterable[Job]:
     """Return what the worker runs at intervals for the room."""
+    return ()
+
+
+@hookspec
+def yumen_manifest_kinds() -> Iterable[Kind]:
+    """Return the kinds of objects that `yumen export` writes and `yumen apply` makes."""
     return ()
 
 

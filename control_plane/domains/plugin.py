@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
+from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Section, hookimpl
-from control_plane.domains import documents, permissions, routes, service
+from control_plane.domains import documents, manifest, permissions, routes, service
 from control_plane.domains.models import Domain
 from control_plane.domains.schemas import DomainSchema
 
@@ -31,6 +32,12 @@ def yumen_blueprints() -> Iterable[Blueprint]:
 def yumen_config_sections() -> Iterable[Section]:
     """Return the section `hosts`."""
     return [documents.SECTION]
+
+
+@hookimpl
+def yumen_manifest_kinds() -> Iterable[Kind]:
+    """Return how domains stand in a manifest."""
+    return [manifest.DOMAINS]
 
 
 @hookimpl

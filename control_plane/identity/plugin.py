@@ -12,8 +12,9 @@ from sqlalchemy.orm import Session
 from control_plane.core import api, pagination
 from control_plane.core.api import Blueprint, Schema
 from control_plane.core.auth import Actor, Permission
+from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Job, Section, hookimpl
-from control_plane.identity import documents, permissions, routes, tokens
+from control_plane.identity import documents, manifest, permissions, routes, tokens
 from control_plane.identity.models import APIKey, CustomRole, User
 from control_plane.identity.routes import pages, request
 from control_plane.identity.schemas.api_keys import APIKeySchema
@@ -42,6 +43,12 @@ def yumen_blueprints() -> Iterable[Blueprint]:
 def yumen_config_sections() -> Iterable[Section]:
     """Return the section `credentials`."""
     return [documents.SECTION]
+
+
+@hookimpl
+def yumen_manifest_kinds() -> Iterable[Kind]:
+    """Return how roles stand in a manifest."""
+    return [manifest.ROLES]
 
 
 @hookimpl

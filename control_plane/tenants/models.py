@@ -73,5 +73,10 @@ class Tenant(TenantFiltered, Versioned, Base):
     max_storage: Mapped[int | None]
     configurations: Mapped[TenantConfiguration] = relationship(cascade="all, delete-orphan")
 
+    @property
+    def is_suspended(self) -> bool:
+        """Whether somebody stopped the tenant's traffic, and may let it go on."""
+        return self.status is TenantStatus.SUSPENDED
+
     def __init__(self, **fields: Any) -> None:
         super().__init__(**{"configurations": TenantConfiguration(), **fields})

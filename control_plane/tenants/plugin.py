@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
+from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Job, Section, hookimpl
-from control_plane.tenants import documents, permissions, routes
+from control_plane.tenants import documents, manifest, permissions, routes
 from control_plane.tenants.schemas import TenantSchema
 from control_plane.tenants.service import lifecycle, purge, tenants
 
@@ -32,6 +33,12 @@ def yumen_blueprints() -> Iterable[Blueprint]:
 def yumen_config_sections() -> Iterable[Section]:
     """Return the sections `tenants` and `profiles`."""
     return documents.SECTIONS
+
+
+@hookimpl
+def yumen_manifest_kinds() -> Iterable[Kind]:
+    """Return how tenants stand in a manifest."""
+    return [manifest.TENANTS]
 
 
 @hookimpl

@@ -1,0 +1,1 @@
+"""The whole configuration as text: `yumen export` writes it, `yumen apply` makes it so."""
