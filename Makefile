@@ -41,14 +41,21 @@ test: $(VENV)/test.stamp ## Run all tests
 	$(BIN)/pytest -q $(WHOLE_SYSTEM_TESTS)
 
 .PHONY: check
-check: $(VENV)/test.stamp ## Lint, types, import rules, generated files
+check: $(VENV)/test.stamp ## Lint, types, import rules, known mistakes, generated files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/bandit -q -ll -c pyproject.toml -r control_plane
 	luacheck -q openresty tests/unit/openresty
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m control_plane.contract.export --check
 	$(BIN)/python docs/generate.py --check
+	@state=$$(mktemp -d); trap "rm -rf $$state" EXIT; \
+	    $(BIN)/yumen render --state $$state && $(BIN)/gixy $$state/gateway/nginx.conf
+
+.PHONY: audit
+audit: $(VENV)/test.stamp ## Look the Python packages up among the known vulnerabilities
+	$(BIN)/pip-audit --strict --disable-pip -r requirements/runtime.txt
 
 .PHONY: format
 format: $(VENV)/test.stamp ## Format the Python code
