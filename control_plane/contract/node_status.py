@@ -26,6 +26,10 @@ class NodeStatusSchema(Document):
         required=True, metadata={"description": "Lowest revision that every worker holds."}
     )
     refusals = fields.List(fields.Nested(RefusalSchema), required=True)
+    more_refusals = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Whether more was refused than is named."},
+    )
     workers = fields.List(
         fields.Integer(), required=True, metadata={"description": "Process ids of the workers."}
     )

@@ -35,6 +35,9 @@ class NodeSchema(Schema):
     is_current = fields.Boolean(metadata={"description": "Whether the two are the same."})
     workers = fields.Integer(metadata={"description": "Number of worker processes."})
     refusals = fields.List(fields.Nested(NodeRefusalSchema))
+    more_refusals = fields.Boolean(
+        metadata={"description": "Whether the node refused more than it names."}
+    )
     last_seen = fields.AwareDateTime()
 
 

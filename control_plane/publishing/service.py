@@ -31,6 +31,7 @@ class Node:
     current: dict[str, int]
     workers: int
     refusals: list[dict[str, Any]]
+    more_refusals: bool
     last_seen: datetime.datetime
 
     @property
@@ -81,6 +82,7 @@ def _node(
         current=current,
         workers=len(held.get("workers", ())),
         refusals=held.get("refusals", []),
+        more_refusals=held.get("moreRefusals", False),
         last_seen=datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC),
     )
 

@@ -1,13 +1,12 @@
 """Keeps the configuration that this node last acknowledged on disk, so that it starts alone.
 
-The file's first line states epoch, revision, number of documents and the SHA-256 of the rest; each
-further line is one document: section, id and `{"epoch", "rev", "doc"}`, separated by tabs.
+What changed is read by the log of publishes. Everything is read when that does not reach back to
+what the file holds.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,51 +16,73 @@ import structlog
 
 from control_plane import contract
 from control_plane.contract import keys
+from control_plane.shipper.last_good_file import Base, Entry, LastGoodFile, Revision
 
 _SCAN_COUNT = 500
-_NEVER = (0, 0)
+_TRIES = 20
+_ENVELOPE = re.compile(
+    rb'\s*\{\s*"epoch"\s*:\s*(\d+)\s*,\s*"rev"\s*:\s*(\d+)\s*,\s*"doc"\s*:\s*(.*)\}\s*', re.DOTALL
+)
 
 log = structlog.get_logger(__name__)
-
-Revision = tuple[int, int]
-Documents = dict[tuple[bytes, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class _Acknowledged:
+    """What a node holds, and what it refused; None when it refused more than it tells."""
+
     revision: Revision
-    refused: frozenset[tuple[bytes, bytes]]
+    refused: frozenset[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What Redis held at a revision: what led to it from the file's, or from a new base."""
+
+    base: Base | None
+    revision: Revision
+    changes: Collection[Entry]
 
 
 class LastGood:
-    """The file `last_good` of one node."""
+    """The file of one node."""
 
     def __init__(self, client: redis.Redis, path: Path, node: str) -> None:
         self._redis = client
         self._path = path
         self._node = node
-        self._held: tuple[Revision, Documents] | None = None
-        self._written = _read_revision(path)
+        self._file = LastGoodFile(path)
+        self._held: _Held | None = None
 
     def update(self) -> bool:
-        """Write the file if the node acknowledged something newer; say whether it was written.
+        """Write what the node has newly acknowledged; say whether there was something.
 
-        What is written is what Redis held while its revision stood still. It is held back until
-        the node has acknowledged that revision; what the node refused keeps its former content.
+        What is written is what Redis held at one revision. It is held back until the node has
+        acknowledged that revision.
         """
+        self._file.look()
         acknowledged = self._acknowledged()
-        if acknowledged is None or acknowledged.revision <= self._written:
+        if acknowledged is None or acknowledged.revision <= self._file.revision:
             return False
-        if self._held is None or self._held[0] <= self._written:
-            self._held = self._dump()
-        if self._held is None or self._held[0] > acknowledged.revision:
+        if self._held is None or self._held.revision <= self._file.revision:
+            self._held = self._collect()
+        if self._held is None or self._held.revision > acknowledged.revision:
             return False
-        revision, documents = self._held
+        return self._write(self._held, acknowledged.refused)
+
+    def _write(self, held: _Held, refused: frozenset[bytes] | None) -> bool:
+        """Write what was held back, a base only when it is known what is refused of it."""
+        if held.base is None:
+            self._file.append(held.revision, held.changes)
+            if self._file.has_grown and refused is not None:
+                self._file.compact(refused)
+        elif refused is None:
+            log.warning("last good configuration waits: the node refuses too much to tell all")
+            return False
+        else:
+            self._file.replace(held.base, held.revision, held.changes, refused)
+            log.info("last good configuration written", revision=keys.revision(*held.revision))
         self._held = None
-        self._keep_former(documents, acknowledged.refused)
-        self._write(revision, documents)
-        self._written = revision
-        log.info("last good configuration written", revision=keys.revision(*revision))
         return True
 
     def _acknowledged(self) -> _Acknowledged | None:
@@ -69,81 +90,95 @@ class LastGood:
         if text is None:
             return None
         status: dict[str, Any] = json.loads(text)
-        refused = (
-            (refusal["section"].encode(), refusal["id"].encode())
-            for refusal in status.get("refusals", ())
+        refusals = status.get("refusals", ())
+        refused = (f"{each['section']}/{each['id']}".encode() for each in refusals)
+        return _Acknowledged(
+            (status["epoch"], status["revision"]),
+            None if status.get("moreRefusals") else frozenset(refused),
         )
-        return _Acknowledged((status["epoch"], status["revision"]), frozenset(refused))
 
-    def _dump(self) -> tuple[Revision, Documents] | None:
-        """Return what Redis holds and its revision, None when that moved meanwhile."""
-        before = cast("bytes | None", self._redis.get(keys.CONFIG_REVISION))
-        if before is None:
+    def _collect(self) -> _Held | None:
+        """Return what is to be written; None when Redis does not say for the moment."""
+        found = self._changes(self._file.revision)
+        if found is not None:
+            return _Held(None, *found)
+        start = self._newest()
+        if start is None:
             return None
-        documents: Documents = {}
+        base = Base(self._path, start)
+        for entry in self._everything():
+            base.add(entry)
+        # What changed meanwhile is in the base or not; after this it is.
+        found = self._changes(start)
+        return None if found is None else _Held(base, *found)
+
+    def _everything(self) -> Iterator[Entry]:
         for section in contract.SECTIONS:
-            key = keys.config_section(section)
-            for name, value in self._redis.hscan_iter(key, count=_SCAN_COUNT):
-                documents[section.encode(), name] = value
-        if self._redis.get(keys.CONFIG_REVISION) != before:
+            rows = self._redis.hscan_iter(keys.config_section(section), count=_SCAN_COUNT)
+            for name, envelope in rows:
+                if entry := _entry(section, name, envelope):
+                    yield entry
+
+    def _changes(self, start: Revision) -> tuple[Revision, list[Entry]] | None:
+        """Return the newest revision and what it changed since *start*; None if that is unknown."""
+        for _ in range(_TRIES):
+            newest = self._newest()
+            changed = None if newest is None else self._changed(start, newest)
+            if newest is None or changed is None:
+                return None
+            found = self._fetch(changed, newest)
+            if found is not None:
+                return newest, found
+        return None
+
+    def _changed(self, start: Revision, newest: Revision) -> list[tuple[str, str]] | None:
+        """Return section and id of what changed after *start*; None if the log does not tell."""
+        if start[0] != newest[0] or start > newest:
             return None
-        return keys.parse_revision(before.decode()), documents
+        entries = cast(
+            "list[tuple[bytes, dict[bytes, bytes]]]",
+            self._redis.xrange(
+                keys.CONFIG_LOG, f"({keys.revision(*start)}", keys.revision(*newest)
+            ),
+        )
+        if len(entries) != newest[1] - start[1] or any(
+            b"changes" not in each for _, each in entries
+        ):
+            return None
+        changed = {tuple(pair) for _, each in entries for pair in json.loads(each[b"changes"])}
+        return sorted(pair for pair in changed if pair[0] in contract.SECTIONS)
 
-    def _keep_former(self, documents: Documents, refused: Iterable[tuple[bytes, bytes]]) -> None:
-        former = _read_documents(self._path) if refused else {}
-        for document in refused:
-            documents.pop(document, None)
-            if document in former:
-                documents[document] = former[document]
+    def _fetch(self, changed: list[tuple[str, str]], revision: Revision) -> list[Entry] | None:
+        """Return the documents *changed* as they are at *revision*; None if Redis has moved on."""
+        with self._redis.pipeline() as pipe:
+            pipe.get(keys.CONFIG_REVISION)
+            for section, name in changed:
+                pipe.hget(keys.config_section(section), name)
+            newest, *envelopes = pipe.execute()
+        if newest != keys.revision(*revision).encode():
+            return None
+        gone = b"%d:%d:" % revision
+        found = [
+            Entry(_key(section, name.encode()), gone)
+            if envelope is None
+            else _entry(section, name.encode(), envelope)
+            for (section, name), envelope in zip(changed, envelopes, strict=True)
+        ]
+        return [entry for entry in found if entry is not None]
 
-    def _write(self, revision: Revision, documents: Documents) -> None:
-        lines = [b"\t".join((*key, value)) + b"\n" for key, value in sorted(documents.items())]
-        digest = hashlib.sha256()
-        for line in lines:
-            digest.update(line)
-        head = {
-            "epoch": revision[0],
-            "revision": revision[1],
-            "documents": len(lines),
-            "sha256": digest.hexdigest(),
-        }
-        temporary = self._path.with_name("last_good.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(json.dumps(head).encode() + b"\n")
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        self._replace(temporary)
-
-    def _replace(self, temporary: Path) -> None:
-        """Put the new file in place; there is never a moment without one, and the former stays."""
-        former = self._path.with_name("last_good.1")
-        if self._path.exists():
-            former.unlink(missing_ok=True)
-            os.link(self._path, former)
-        temporary.replace(self._path)
-        directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    def _newest(self) -> Revision | None:
+        text = cast("bytes | None", self._redis.get(keys.CONFIG_REVISION))
+        return None if text is None else keys.parse_revision(text.decode())
 
 
-def _read_revision(path: Path) -> Revision:
-    """Return the revision that the file holds; of a file that is not sound, none."""
-    try:
-        head, _, body = path.read_bytes().partition(b"\n")
-        stated = json.loads(head)
-        if hashlib.sha256(body).hexdigest() != stated["sha256"]:
-            return _NEVER
-        return stated["epoch"], stated["revision"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return _NEVER
+def _key(section: str, name: bytes) -> bytes:
+    return b"%b/%b" % (section.encode(), name)
 
 
-def _read_documents(path: Path) -> Documents:
-    if _read_revision(path) == _NEVER:
-        return {}
-    lines = (line.split(b"\t", 2) for line in path.read_bytes().splitlines()[1:])
-    return {(section, name): value for section, name, value in lines}
+def _entry(section: str, name: bytes, envelope: bytes) -> Entry | None:
+    """Return a document of Redis; None for what is no envelope, which a gateway refuses."""
+    parts = _ENVELOPE.fullmatch(envelope)
+    if parts is None:
+        return None
+    epoch, number, document = parts.groups()
+    return Entry(_key(section, name), b"%b:%b:%b" % (epoch, number, document.replace(b"\n", b" ")))

@@ -5,7 +5,6 @@
 -- be kept on it and dies with it.
 local cache = require "yumen.core.cache"
 local follower = require "yumen.follower"
-local json = require "yumen.core.json"
 local last_good = require "yumen.last_good"
 local node = require "yumen.core.node"
 local documents = require "yumen.documents"
@@ -30,12 +29,18 @@ local function fetch(section, id)
     if misses:get(key) then
         return nil
     end
-    local text = shm.get(section, id)
+    local text, epoch, number = shm.get(section, id)
     if not text or text == "" then
         misses:set(key, true)
         return nil
     end
-    local document = json.decode(text)
+    local document, reason = documents.read(section, text)
+    if not document then
+        -- It came from the disk, from before an upgrade of this node's contract.
+        state.refuse(section, id, epoch, number, reason)
+        misses:set(key, true)
+        return nil
+    end
     document.id = id
     caches[section]:set(id, document)
     return document
@@ -103,7 +108,7 @@ end
 
 --- In each worker: start from what shared memory holds, then follow.
 function _M.init_worker()
-    _M.move(state.applied())
+    _M.move(shm.applied())
     follower.start(_M)
 end
 

@@ -15,6 +15,7 @@ local state = require "yumen.core.state"
 
 local exiting = ngx.worker.exiting
 local match = string.match
+local min = math.min
 local null = redis_client.null
 local sleep = ngx.sleep
 local timer_at = ngx.timer.at
@@ -25,6 +26,7 @@ local BLOCK_MS = 1000
 local FIRST_BLOCK_MS = 1
 local TIMEOUT_MS = BLOCK_MS + 2000
 local ENTRIES = 100
+local CHUNK = 100                     -- documents at once, about 1 ms, between which it serves
 local TURNS = 500                     -- then a new timer, which frees what the old one gathered
 local STALE_SECONDS = 0.2
 -- Short: what was revoked while Redis was away is refused within a second of its return.
@@ -71,12 +73,13 @@ local function gather(entries)
 end
 
 
-local function take(section, ids, envelopes, epoch, revisions)
-    for i, id in ipairs(ids) do
+local function take(section, ids, first, envelopes, epoch, revisions)
+    for i = 1, #envelopes do
+        local id = ids[first + i - 1]
         if envelopes[i] == null then
-            documents.remove(section, id, epoch, revisions[id])
+            documents.take(section, id, epoch, revisions[id], "")
         else
-            documents.take(section, id, envelopes[i])
+            documents.take_envelope(section, id, envelopes[i])
         end
     end
 end
@@ -91,16 +94,17 @@ local function refresh(redis, section, revisions, epoch)
             ids[#ids + 1] = id
         end
     end
-    if #ids == 0 then
-        return
+    for first = 1, #ids, CHUNK do
+        local last = min(first + CHUNK - 1, #ids)
+        local envelopes = assert(redis:hmget(keys.config_section .. section,
+                                             unpack(ids, first, last)))
+        state.locked(take, section, ids, first, envelopes, epoch, revisions)
     end
-    local envelopes = assert(redis:hmget(keys.config_section .. section, unpack(ids)))
-    state.locked(take, section, ids, envelopes, epoch, revisions)
 end
 
 
 local function move(epoch, number)
-    state.set_applied(epoch, number)
+    shm.set_applied(epoch, number)
     config.move(epoch, number)
     node_status.wake()
 end
@@ -178,7 +182,7 @@ local function follow(premature)
             trouble = err
         end
         delay = pause
-        pause = math.min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, LONGEST_PAUSE)
     end
     timer_at(delay, follow)
 end

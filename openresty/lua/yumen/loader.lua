@@ -30,7 +30,7 @@ end
 local function take_chunk(section, pairs_of_chunk, seen)
     for i = 1, #pairs_of_chunk, 2 do
         local id = pairs_of_chunk[i]
-        documents.take(section, id, pairs_of_chunk[i + 1])
+        documents.take_envelope(section, id, pairs_of_chunk[i + 1])
         seen[section .. "/" .. id] = true
     end
 end
@@ -62,7 +62,7 @@ local function load_all(redis, epoch, number)
         error("the configuration is empty; what is held stays")
     end
     shm.sweep(seen, epoch, number)
-    state.set_applied(epoch, number)
+    shm.set_applied(epoch, number)
     log.info("configuration ", epoch, "-", number, " loaded")
 end
 
@@ -72,7 +72,7 @@ end
 function _M.load(redis)
     while true do
         local epoch, number = _M.newest(redis)
-        local held_epoch, held_number = state.applied()
+        local held_epoch, held_number = shm.applied()
         if not epoch or not shm.older(held_epoch, held_number, epoch, number) then
             return held_epoch, held_number
         end

@@ -19,8 +19,8 @@ local MOST_WAITS = 300                 -- for workers that are behind, so a seco
 local TURNS = 500
 local PAUSE = 1
 
-local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"workers":%s,"seenAt":%d,'
-    .. '"contract":%d}'
+local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"moreRefusals":%s,'
+    .. '"workers":%s,"seenAt":%d,"contract":%d}'
 
 local _M = {}
 
@@ -29,10 +29,11 @@ local changed = semaphore.new()
 
 local function report(redis)
     local workers = state.workers()
+    local refusals, more = state.refusals()
     local now = clock.millis()
     local status = STATUS:format(node.node, workers.epoch, workers.number,
-                                 json.encode_list(state.refusals()), json.encode_list(workers.pids),
-                                 now, documents.contract)
+                                 json.encode_list(refusals), tostring(more),
+                                 json.encode_list(workers.pids), now, documents.contract)
     redis:init_pipeline()
     redis:hset(keys.node .. node.node, "status", status)
     redis:zadd(keys.nodes, now, node.node)

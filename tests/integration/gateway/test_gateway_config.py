@@ -6,35 +6,41 @@ import signal
 import statistics
 import time
 import uuid
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from control_plane.contract import keys
+from control_plane.shipper.last_good_file import Base, Entry, LastGoodFile
 from tests.gateway import NginxServer, new_key
 from tests.integration.gateway.conftest import HOST, Node
 from tests.servers import RedisServer
 from tests.stack import until
 
 
-def write_last_good(path: Path, node: Node) -> None:
-    """Write the file as the shipper does."""
+def write_last_good(node: Node) -> Path:
+    """Write the file as the shipper does; return its path."""
     publisher = node.gateway.publisher
-    lines = [
-        f"{section}\t{doc_id}\t"
-        + json.dumps({"epoch": publisher.epoch, "rev": publisher.revision, "doc": document})
-        + "\n"
-        for section, documents in publisher.documents.items()
-        for doc_id, document in documents.items()
-    ]
-    body = "".join(lines)
-    head = {
-        "epoch": publisher.epoch,
-        "revision": publisher.revision,
-        "documents": len(lines),
-        "sha256": sha256(body.encode()).hexdigest(),
-    }
-    path.write_text(json.dumps(head) + "\n" + body)
+    path = node.gateway.prefix / "last_good"
+    revision = publisher.epoch, publisher.revision
+    base = Base(path, revision)
+    for section, documents in publisher.documents.items():
+        for doc_id, document in documents.items():
+            base.add(entry(section, doc_id, revision, document))
+    LastGoodFile(path).replace(base, revision, [], [])
+    return path
+
+
+def entry(section: str, doc_id: str, revision: tuple[int, int], document: Any) -> Entry:
+    """Return a document as the file has it; None is gone."""
+    text = "" if document is None else json.dumps(document)
+    return Entry(f"{section}/{doc_id}".encode(), f"{revision[0]}:{revision[1]}:{text}".encode())
+
+
+def restart_alone(node: Node) -> None:
+    """Start the gateway anew, without Redis."""
+    node.gateway.stop()
+    node.redis.kill()
+    node.gateway.start()
 
 
 def held(node: Node) -> tuple[int, int]:
@@ -189,36 +195,141 @@ def test_killed_worker_comes_back_with_the_configuration(node: Node) -> None:
 
 
 def test_node_starts_from_its_last_good_configuration_without_redis(node: Node) -> None:
-    write_last_good(node.gateway.prefix / "last_good", node)
-    node.gateway.stop()
-    node.redis.kill()
-    node.gateway.start()
+    write_last_good(node)
+    restart_alone(node)
     until(lambda: node.gateway.call("GET", "/readyz", "x").ok, "every worker has begun", 5)
     assert {node.call().status_code for _ in range(8)} == {200}
     node.redis.start()
-
-
-def test_damaged_last_good_gives_way_to_the_one_before(node: Node) -> None:
-    path = node.gateway.prefix / "last_good"
-    write_last_good(path.with_name("last_good.1"), node)
-    damaged = path.with_name("last_good.1").read_bytes()
-    path.write_bytes(damaged[:-20] + b"x" + damaged[-19:])
-    node.gateway.stop()
-    node.redis.kill()
-    node.gateway.start()
+    node.gateway.wait_for(node.gateway.publisher.republish(), 10)
     assert node.call().status_code == 200
-    assert "its checksum does not fit" in node.gateway.error_log()
+
+
+def test_what_changed_behind_the_base_is_taken_in_and_judged(node: Node) -> None:
+    file = LastGoodFile(write_last_good(node))
+    other = str(node.gateway.publisher.documents["hosts"]["other.test"]["tenant"])
+    first, second = (1, 2), (1, 5)
+    file.append(first, [entry("tenants", node.tenant, first, node.tenant_document("suspended"))])
+    file.append(second, [entry("hosts", "other.test", second, None)])
+    restart_alone(node)
+    assert node.call().status_code == 403
+    assert node.call(host="other.test", key=node.other_key).status_code == 404
+
+    third = (1, 6)
+    odd = entry("tenants", node.tenant, third, {"status": "odd"})
+    file.append(third, [odd, entry("tenants", other, third, {"status": "active"})])
+    restart_alone(node)
+    assert node.call().status_code == 403
     node.redis.start()
+    refusals = until(lambda: node.gateway.status().get("refusals"), "refusals are reported")
+    assert {each["id"] for each in refusals} == {node.tenant, other}
+    assert held(node) == third
+
+
+def test_document_of_the_base_is_judged_when_it_is_first_asked_for(node: Node) -> None:
+    publisher = node.gateway.publisher
+    publisher.documents["tenants"][node.tenant] = {"status": "odd"}
+    write_last_good(node)
+    restart_alone(node)
+    assert node.call().status_code == 404
+    node.redis.start()
+    refusals = until(lambda: node.gateway.status().get("refusals"), "the refusal is reported")
+    assert [each["id"] for each in refusals] == [node.tenant]
+    publisher.documents["tenants"][node.tenant] = node.tenant_document()
+    node.gateway.wait_for(publisher.republish(), 10)
+    assert node.call().status_code == 200
+
+
+def test_torn_end_is_cut_and_reported(node: Node) -> None:
+    path = write_last_good(node)
+    file = LastGoodFile(path)
+    sound = path.stat().st_size
+    later = (1, 2)
+    file.append(later, [entry("tenants", node.tenant, later, node.tenant_document("suspended"))])
+    whole = path.read_bytes()
+    flipped = bytearray(whole)
+    flipped[-5] ^= 1
+    for damaged in (whole[:-3], whole[: sound + 100], bytes(flipped), whole[:sound] + b"\0" * 4096):
+        path.write_bytes(damaged)
+        restart_alone(node)
+        assert node.call().status_code == 200
+        assert f"is used without its last {len(damaged) - sound} bytes" in node.gateway.error_log()
+    path.write_bytes(whole)
+    restart_alone(node)
+    assert node.call().status_code == 403
+
+
+def test_block_that_does_not_follow_is_not_taken_in(node: Node) -> None:
+    path = write_last_good(node)
+    sound = path.read_bytes()
+    file = LastGoodFile(path)
+    for revision, status in (((1, 2), "active"), ((1, 3), "suspended")):
+        document = node.tenant_document(status)
+        file.append(revision, [entry("tenants", node.tenant, revision, document)])
+    blocks = path.read_bytes()[len(sound) :]
+    path.write_bytes(sound + blocks[blocks.index(b'{"follows"', 1) :])
+    restart_alone(node)
+    assert node.call().status_code == 200
+    assert "a block does not follow" in node.gateway.error_log()
+
+
+def test_damaged_base_is_refused_and_the_node_waits_for_redis(node: Node) -> None:
+    path = write_last_good(node)
+    content = bytearray(path.read_bytes())
+    content[300] ^= 1
+    path.write_bytes(content)
+    restart_alone(node)
+    assert node.gateway.call("GET", "/readyz", "x").status_code == 503
+    assert node.call().status_code == 503
+    assert "is not used: a checksum does not fit" in node.gateway.error_log()
+    node.redis.start()
+    node.gateway.wait_for(node.gateway.publisher.republish(), 10)
+    assert node.call().status_code == 200
 
 
 def test_reload_keeps_what_is_newer_than_the_file(node: Node) -> None:
-    write_last_good(node.gateway.prefix / "last_good", node)
+    write_last_good(node)
     node.gateway.publish({"tenants": {node.tenant: node.tenant_document("suspended")}})
     before = node.gateway.workers()
     assert node.gateway.process is not None
     node.gateway.process.send_signal(signal.SIGHUP)
     until(lambda: not set(before) & set(node.gateway.workers()), "new workers")
     assert {node.call().status_code for _ in range(8)} == {403}
+
+
+def test_reload_with_another_size_of_memory_reads_the_file(node: Node) -> None:
+    write_last_good(node)
+    conf = node.gateway.prefix / "nginx.conf"
+    conf.write_text(conf.read_text().replace("yumen_config 64m", "yumen_config 65m"))
+    before = node.gateway.workers()
+    node.redis.kill()
+    assert node.gateway.process is not None
+    node.gateway.process.send_signal(signal.SIGHUP)
+    until(lambda: not set(before) & set(node.gateway.workers()), "new workers")
+    assert {node.call().status_code for _ in range(8)} == {200}
+    node.redis.start()
+
+
+def test_change_of_many_documents_is_taken_in_whole(node: Node) -> None:
+    names = [f"h{number}.test" for number in range(12_000)]
+    node.gateway.publish({"hosts": {name: {"tenant": node.tenant} for name in names}})
+    assert node.call(host=names[-1]).status_code == 200
+    node.gateway.publish({"hosts": dict.fromkeys(names)})
+    assert {node.call(host=name).status_code for name in (names[0], names[-1])} == {404}
+
+
+def test_refusals_push_nothing_out_however_many_there_are(node: Node) -> None:
+    odd = {str(uuid.uuid4()): {"status": "odd"} for _ in range(5000)}
+    node.gateway.publish({"tenants": odd})
+    status = node.gateway.status()
+    assert (len(status["refusals"]), status["moreRefusals"]) == (100, True)
+    assert len(status["workers"]) == 2
+    assert node.call().status_code == 200
+    node.gateway.client.flushall()
+    for document_id in odd:
+        del node.gateway.publisher.documents["tenants"][document_id]
+    node.gateway.wait_for(node.gateway.publisher.republish(), 10)
+    status = node.gateway.status()
+    assert (status["refusals"], status["moreRefusals"]) == ([], False)
 
 
 def test_without_any_configuration_it_is_503_and_not_ready() -> None:
@@ -248,7 +359,8 @@ def test_full_memory_is_a_refusal_and_never_an_eviction() -> None:
             others = {str(uuid.uuid4()): big(number) for number in range(40)}
             gateway.publish({"tenants": others})
             refusals = until(lambda: gateway.status()["refusals"], "memory is refused")
-            assert {r["reason"] for r in refusals} == {"no memory"}
+            full = "the memory for the configuration is full (gateway.config_memory_mb)"
+            assert {r["reason"] for r in refusals} == {full}
             assert 5 < len(refusals) < 40
             # What was there is there, and a longer version that has no room leaves the old one.
             assert gateway.call("GET", "/v1/models", HOST).status_code == 401

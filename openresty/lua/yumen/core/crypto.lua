@@ -5,6 +5,7 @@ local node = require "yumen.core.node"
 
 local band, bxor, bor = bit.band, bit.bxor, bit.bor
 local byte = string.byte
+local cast = ffi.cast
 local fill = ffi.fill
 local format = string.format
 local gsub = string.gsub
@@ -78,9 +79,9 @@ local function nibble(code)
 end
 
 
---- SHA-256 of a text, in hex.
-function _M.sha256_hex(text)
-    crypto.SHA256(text, #text, digest)
+--- SHA-256 of a text, or of `length` bytes at a C pointer, in hex.
+function _M.sha256_hex(text, length)
+    crypto.SHA256(cast("const unsigned char *", text), length or #text, digest)
     return hex(as_string(digest, DIGEST_BYTES))
 end
 

@@ -4,6 +4,7 @@ local ffi = require "ffi"
 local C = ffi.C
 local cast = ffi.cast
 local string = ffi.string
+local tonumber = tonumber
 
 ffi.cdef [[
 int open(const char *path, int flags, ...);
@@ -12,6 +13,7 @@ int mkdir(const char *path, unsigned int mode);
 int unlink(const char *path);
 int rename(const char *from, const char *to);
 int flock(int fd, int operation);
+long lseek(int fd, long offset, int whence);
 int posix_fallocate(int fd, long offset, long length);
 void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset);
 int munmap(void *address, size_t length);
@@ -19,7 +21,8 @@ char *strerror(int number);
 ]]
 
 -- Values of Linux, the same on x86-64 and arm64.
-local O_RDWR, O_CREAT, O_EXCL, O_CLOEXEC = 2, 0x40, 0x80, 0x80000
+local O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_CLOEXEC = 0, 2, 0x40, 0x80, 0x80000
+local SEEK_END = 2
 local LOCK_EX, LOCK_NB = 2, 4
 local PROT_READ, PROT_WRITE, MAP_SHARED = 1, 2, 1
 local EEXIST = 17
@@ -85,6 +88,22 @@ function _M.create_mapped(path, size)
 end
 
 
+--- Map a file to be read. Returns const char *, its size; nil when there is none, or it is empty.
+function _M.map_to_read(path)
+    local fd = C.open(path, O_RDONLY + O_CLOEXEC)
+    if fd < 0 then
+        return nil
+    end
+    local size = tonumber(C.lseek(fd, 0, SEEK_END))
+    local address = C.mmap(nil, size, PROT_READ, MAP_SHARED, fd, 0)
+    C.close(fd)
+    if address == cast("void *", -1) then
+        return nil
+    end
+    return cast("const char *", address), size
+end
+
+
 --- Rename a file. Returns true; or nil, err.
 function _M.rename(from, to)
     if C.rename(from, to) ~= 0 then
@@ -100,9 +119,9 @@ function _M.remove(path)
 end
 
 
---- Undo `create_mapped`; the file stays.
+--- Undo `create_mapped` or `map_to_read`; the file stays.
 function _M.unmap(base, size)
-    C.munmap(base, size)
+    C.munmap(cast("void *", base), size)
 end
 
 

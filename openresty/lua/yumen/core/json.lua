@@ -9,6 +9,7 @@ local null = cjson.null
 local _M = { encode = cjson.encode, null = null }
 
 
+--- The same value, every null left out of it.
 local function without_nulls(value)
     for key, item in pairs(value) do
         if item == null then
@@ -19,6 +20,7 @@ local function without_nulls(value)
     end
     return value
 end
+_M.without_nulls = without_nulls
 
 
 --- The value of a JSON text, its nulls left out; or nil, err.

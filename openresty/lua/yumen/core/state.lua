@@ -1,17 +1,23 @@
 --- What the workers of this node tell each other: locks, the revision each holds, refusals.
+--
+-- `yumen_state` holds a handful of small keys, whatever happens. Refusals, of which there may be
+-- any number, lie in a memory of their own.
 local json = require "yumen.core.json"
 
 local match = string.match
 local sleep = ngx.sleep
+local sub = string.sub
 local tonumber = tonumber
 
 local dict = ngx.shared.yumen_state
+local refusals = ngx.shared.yumen_refusals
 
 local LOCK_SECONDS = 1
 local LOAD_SECONDS = 2
 local WAIT_SECONDS = 0.0005
 local MOST_TRIES = 10000
-local MOST_REFUSALS = 100
+local MOST_TOLD = 100
+local MOST_REASON = 500
 
 local _M = {}
 
@@ -57,21 +63,6 @@ local function read_revision(value)
 end
 
 
---- The revision up to which shared memory is complete, (0, 0) for nothing.
-function _M.applied()
-    return read_revision(dict:get("applied"))
-end
-
-
---- Shared memory is complete up to this revision; it only rises.
-function _M.set_applied(epoch, number)
-    local old_epoch, old_number = _M.applied()
-    if epoch > old_epoch or (epoch == old_epoch and number > old_number) then
-        dict:set("applied", epoch .. "-" .. number)
-    end
-end
-
-
 --- This worker holds the revision.
 function _M.report(epoch, number)
     dict:set("worker/" .. ngx.worker.id(), epoch .. "-" .. number .. ":" .. ngx.worker.pid())
@@ -99,38 +90,39 @@ end
 
 --- A document was refused; the last good one stays.
 function _M.refuse(section, id, epoch, number, reason)
-    dict:set("refusal/" .. section .. "/" .. id, json.encode {
-        section = section, id = id, epoch = epoch, revision = number, reason = reason,
+    local ok = refusals:safe_set(section .. "/" .. id, json.encode {
+        section = section, id = id, epoch = epoch, revision = number,
+        reason = sub(reason, 1, MOST_REASON),
     })
+    if not ok then
+        dict:set("refusals/forgotten", true)
+    end
 end
 
 
 --- A document was accepted.
 function _M.accept(section, id)
-    dict:delete("refusal/" .. section .. "/" .. id)
+    refusals:delete(section .. "/" .. id)
 end
 
 
 --- Everything is about to be judged anew.
 function _M.forget_refusals()
-    for _, key in ipairs(dict:get_keys(0)) do
-        if match(key, "^refusal/") then
-            dict:delete(key)
-        end
-    end
+    refusals:flush_all()
+    refusals:flush_expired()
+    dict:delete("refusals/forgotten")
 end
 
 
---- The refusals that stand, as a list; at most 100.
+--- The refusals that stand: a list of at most 100, and whether there are more.
 function _M.refusals()
-    local found = {}
-    for _, key in ipairs(dict:get_keys(0)) do
-        local text = match(key, "^refusal/") and dict:get(key)
-        if text and #found < MOST_REFUSALS then
-            found[#found + 1] = json.decode(text)
-        end
+    local keys = refusals:get_keys(MOST_TOLD + 1)
+    local told = {}
+    for i = 1, math.min(#keys, MOST_TOLD) do
+        local text = refusals:get(keys[i])
+        told[#told + 1] = text and json.decode(text)
     end
-    return found
+    return told, #keys > MOST_TOLD or dict:get("refusals/forgotten") == true
 end
 
 
