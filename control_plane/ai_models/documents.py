@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.ai_models import endpoints, parameters, service
+from control_plane.ai_models import parameters, service
 from control_plane.ai_models.events import (
     ModelDeleted,
     ModelRenamed,
@@ -17,6 +17,7 @@ from control_plane.ai_models.events import (
 )
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.contract.documents import ModelDocument
+from control_plane.core import base_urls
 from control_plane.core.database import keyring
 from control_plane.core.decimals import decimal_text
 from control_plane.core.plugins import Section, SectionPart
@@ -35,7 +36,7 @@ def compile_models(
 
 
 def _document(session: Session, model: AIModel) -> dict[str, Any]:
-    endpoint = endpoints.parse(model.endpoint)
+    endpoint = base_urls.parse(model.endpoint)
     return {
         "name": model.name,
         "provider": model.provider,

@@ -7,9 +7,10 @@ from marshmallow import fields
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control_plane.ai_models import endpoints, service
+from control_plane.ai_models import service
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.ai_models.schemas import ModelUpdateSchema, TenantModelUpdateSchema
+from control_plane.core import outgoing
 from control_plane.core.database import settings
 from control_plane.core.manifest import Kind, Values
 
@@ -25,13 +26,13 @@ def _models(session: Session, _: uuid.UUID | None) -> Iterable[AIModel]:
 
 
 def _create_model(session: Session, _: uuid.UUID | None, values: Values) -> AIModel:
-    endpoints.refuse_private(values["endpoint"], settings(session))
+    outgoing.refuse_private("endpoint", values["endpoint"], settings(session))
     return service.create_model(session, values)
 
 
 def _update_model(session: Session, model: AIModel, values: Values) -> AIModel:
     if model.endpoint != values["endpoint"]:
-        endpoints.refuse_private(values["endpoint"], settings(session))
+        outgoing.refuse_private("endpoint", values["endpoint"], settings(session))
     return service.update_model(session, model, values)
 
 

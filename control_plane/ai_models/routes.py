@@ -5,7 +5,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.ai_models import endpoints, permissions, service
+from control_plane.ai_models import permissions, service
 from control_plane.ai_models.models import AIModel
 from control_plane.ai_models.schemas import (
     ModelCreateSchema,
@@ -18,6 +18,7 @@ from control_plane.ai_models.schemas import (
     TenantModelUpdateSchema,
 )
 from control_plane.ai_models.service import TenantModel
+from control_plane.core import outgoing
 from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
@@ -153,4 +154,4 @@ class TenantModelById(MethodView):
 def _refuse_private_endpoint(url: str) -> None:
     # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
     session().rollback()
-    endpoints.refuse_private(url, settings())
+    outgoing.refuse_private("endpoint", url, settings())

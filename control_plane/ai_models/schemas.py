@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_dump, validate
 
-from control_plane.ai_models import endpoints, parameters
+from control_plane.ai_models import parameters
+from control_plane.core import base_urls
 from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.auth import current_actor
 from control_plane.core.decimals import DecimalString
@@ -32,7 +33,7 @@ class EndpointUrl(fields.String):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, *args, **kwargs)
         try:
-            return endpoints.parse(text).url
+            return base_urls.parse(text).url
         except ValueError as error:
             raise ValidationError(f"The endpoint {error}.") from error
 

@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.ai_models import endpoints
 from control_plane.ai_models.events import (
     ModelDeleted,
     ModelRenamed,
@@ -18,7 +17,7 @@ from control_plane.ai_models.events import (
     TenantModelChanged,
 )
 from control_plane.ai_models.models import AIModel, TenantModelConfig
-from control_plane.core import pagination
+from control_plane.core import base_urls, pagination
 from control_plane.core.crypto import row_aad
 from control_plane.core.database import keyring
 from control_plane.core.errors import Conflict, Invalid, NotFound
@@ -126,7 +125,7 @@ def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) ->
 
 def _refuse_other_origin(stored: str, wanted: str) -> None:
     # Whoever may change a model could otherwise have its key sent to a host of their own.
-    if endpoints.parse(stored).origin != endpoints.parse(wanted).origin:
+    if base_urls.parse(stored).origin != base_urls.parse(wanted).origin:
         raise Invalid.field(
             "apiKey",
             "Must be given again, because the endpoint changes: a stored key is never sent to "

@@ -1,11 +1,11 @@
-"""Endpoints of AI models: what is read, and the many spellings that are refused."""
+"""Base URLs: what is read, and the many spellings of a private address that are refused."""
 
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
-from control_plane.ai_models import endpoints
+from control_plane.core import base_urls, outgoing
 from control_plane.core.dns import Resolver
 
 LOOPBACK = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
@@ -117,7 +117,7 @@ class NoServers(Resolver):
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_no_spelling_of_a_private_address_passes(scheme: str, spelling: str) -> None:
     with pytest.raises(ValueError, match=r"^(must|leads)"):
-        endpoints.check(endpoints.parse(f"{scheme}://{spelling}/v1"), [], NoServers())
+        outgoing.judged(base_urls.parse(f"{scheme}://{spelling}/v1"), [], NoServers())
 
 
 def test_the_corpus_is_as_large_as_it_should_be() -> None:
@@ -125,7 +125,7 @@ def test_the_corpus_is_as_large_as_it_should_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "host", "port", "path", "url"),
+    ("text", "host", "port", "path", "spelling"),
     [
         ("https://api.openai.com/v1", "api.openai.com", 443, "/v1", "https://api.openai.com/v1"),
         ("HTTPS://API.Example.COM/V1/", "api.example.com", 443, "/V1", None),
@@ -135,12 +135,12 @@ def test_the_corpus_is_as_large_as_it_should_be() -> None:
     ],
 )
 def test_a_base_url_is_read_into_its_parts(
-    text: str, host: str, port: int, path: str, url: str | None
+    text: str, host: str, port: int, path: str, spelling: str | None
 ) -> None:
-    endpoint = endpoints.parse(text)
-    assert (endpoint.host, endpoint.port, endpoint.path) == (host, port, path)
-    assert endpoints.parse(endpoint.url) == endpoint
-    assert url is None or endpoint.url == url
+    url = base_urls.parse(text)
+    assert (url.host, url.port, url.path) == (host, port, path)
+    assert base_urls.parse(url.url) == url
+    assert spelling is None or url.url == spelling
 
 
 @pytest.mark.parametrize(
@@ -172,16 +172,16 @@ def test_a_base_url_is_read_into_its_parts(
 )
 def test_what_is_not_a_plain_base_url_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="must"):
-        endpoints.parse(text)
+        base_urls.parse(text)
 
 
 def test_plain_http_needs_an_allowed_network() -> None:
     for text in ("http://127.0.0.1:9000/v1", "http://localhost:9000/v1", "http://[::1]:9000"):
-        endpoints.check(endpoints.parse(text), LOOPBACK, NoServers())
+        outgoing.judged(base_urls.parse(text), LOOPBACK, NoServers())
     for text in ("http://1.1.1.1/v1", "http://unknown.example.com/v1", "http://10.0.0.1/v1"):
         with pytest.raises(ValueError, match=r"https|public"):
-            endpoints.check(endpoints.parse(text), LOOPBACK, NoServers())
+            outgoing.judged(base_urls.parse(text), LOOPBACK, NoServers())
 
 
 def test_a_name_that_does_not_resolve_is_accepted() -> None:
-    endpoints.check(endpoints.parse("https://not-yet.example.com/v1"), [], NoServers())
+    outgoing.judged(base_urls.parse("https://not-yet.example.com/v1"), [], NoServers())

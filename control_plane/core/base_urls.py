@@ -1,19 +1,15 @@
-"""Reads the base URL of an AI model and refuses what Yumen must not call.
+"""Reads base URLs that somebody typed: of AI models, of identity providers.
 
 The grammar is narrower than a URL's on purpose: whatever two parsers could read differently
 (userinfo, other spellings of an IP address, escapes, Unicode dots) is refused, not interpreted.
-The gateway checks the address once more when it connects; this check is for the person who types.
+Where such a URL leads is judged by `core.outgoing`.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from control_plane.core.addresses import Address, Network, is_allowed, may_call, networks
-from control_plane.core.dns import Resolver
-from control_plane.core.errors import Invalid
-from control_plane.core.settings import Settings
+from control_plane.core.addresses import Address
 
 MAX_LENGTH = 1024
 DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -29,8 +25,8 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """The parts of a base URL, as the gateway needs them."""
+class BaseUrl:
+    """The parts of a base URL."""
 
     scheme: str
     host: str
@@ -39,18 +35,28 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """The one spelling of this endpoint."""
+        """The one spelling of this URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
 
     @property
+    def address(self) -> Address | None:
+        """The host when it is an IP address, None when it is a name."""
+        for kind in (IPv4Address, IPv6Address):
+            try:
+                return kind(self.host)
+            except ValueError:
+                continue
+        return None
+
+    @property
     def origin(self) -> tuple[str, str, int]:
-        """Who answers there: a key that was given for one origin is not another's."""
+        """Who answers there: a secret that was given for one origin is not another's."""
         return (self.scheme, self.host, self.port)
 
 
-def parse(text: str) -> Endpoint:
+def parse(text: str) -> BaseUrl:
     """Return the parts of *text*, such as `https://api.example.com/v1`.
 
     Raises:
@@ -68,45 +74,7 @@ def parse(text: str) -> Endpoint:
     port = int(match["port"] or DEFAULT_PORTS[scheme])
     if port > 65535 or (port < 1024 and port not in DEFAULT_PORTS.values()):
         raise ValueError("must use port 80, 443 or one from 1024 to 65535")
-    return Endpoint(scheme, _host(host), port, path)
-
-
-def check(endpoint: Endpoint, allowed: Sequence[Network], resolver: Resolver) -> None:
-    """Refuse an endpoint that leads into a private network, unless *allowed* names the network.
-
-    A name that does not resolve passes: the gateway checks the address that it connects to.
-
-    Raises:
-        ValueError: the endpoint must not be called; the message names the setting.
-    """
-    literal = _literal(endpoint.host)
-    addresses = [literal] if literal is not None else resolver.addresses(endpoint.host)
-    for address in addresses:
-        if not may_call(address, allowed):
-            raise ValueError(
-                f"leads to {address}, which is not a public address; "
-                "the setting security.upstream_allow can allow its network"
-            )
-    if endpoint.scheme == "http" and not (
-        addresses and all(is_allowed(address, allowed) for address in addresses)
-    ):
-        raise ValueError(
-            "must use https: plain http is only for hosts in the networks of the setting "
-            "security.upstream_allow"
-        )
-
-
-def refuse_private(url: str, settings: Settings) -> None:
-    """Check the endpoint of a model that somebody wants to save.
-
-    Raises:
-        Invalid: it must not be called.
-    """
-    allowed = networks(settings.security.upstream_allow)
-    try:
-        check(parse(url), allowed, Resolver(settings.dns.servers))
-    except ValueError as error:
-        raise Invalid.field("endpoint", f"The endpoint {error}.") from error
+    return BaseUrl(scheme, _host(host), port, path)
 
 
 def _lower_head(text: str) -> str:
@@ -134,12 +102,3 @@ def _host(text: str) -> str:
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("must have a valid host name")
     return text
-
-
-def _literal(host: str) -> Address | None:
-    for kind in (IPv4Address, IPv6Address):
-        try:
-            return kind(host)
-        except ValueError:
-            continue
-    return None
