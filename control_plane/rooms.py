@@ -6,5 +6,6 @@ ROOMS = (
     "control_plane.domains",
     "control_plane.ai_models",
     "control_plane.usage",
+    "control_plane.service_clients",
     "control_plane.publishing",
 )

@@ -17,6 +17,8 @@ MODEL = {
 _ROLE = {"name": "auditor", "permissions": ["usage:read"]}
 _ROLES = "/api/roles/{role_id}"
 _KEY = "/api/tenants/{tenant_id}/api-keys/{key_id}"
+_CLIENT = {"name": "nightly", "role": "viewer"}
+_CLIENTS = "/api/service-clients/{client_id}"
 _MAILED = {"token": "x", "newPassword": "another long one"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/auth/login"): {"username": "x", "password": factories.PASSWORD},
@@ -41,6 +43,11 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", _KEY): {"name": "x"},
     ("patch", _KEY): {"name": "changed"},
     ("post", f"{_KEY}/rotate"): {},
+    ("post", "/api/service-clients"): _CLIENT,
+    ("put", _CLIENTS): _CLIENT,
+    ("patch", _CLIENTS): {"name": "changed"},
+    ("post", f"{_CLIENTS}/rotate"): {},
+    ("post", "/api/oauth/token"): {"grant_type": "client_credentials"},
     ("post", "/api/tenants/{tenant_id}/domains"): {"domainName": "x.example.com"},
     ("post", "/api/tenants/{tenant_id}/domains/{domain_id}/verify"): {"method": "manual"},
     ("post", "/api/models"): MODEL,
@@ -91,6 +98,7 @@ def make_one_of_each(
         "user_id": user_id,
         "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),
         "sign_in_id": client.get("/api/auth/sign-ins", headers=signed_in).json[0]["id"],
+        "client_id": make("/api/service-clients", {**_CLIENT, "tenantId": str(tenant.id)}),
         "key_id": make(f"{url}/api-keys", {"name": "key"}),
         "domain_id": make(f"{url}/domains", {"domainName": f"{short}.example.com"}),
         "model_id": model_id,

@@ -30,6 +30,7 @@ PUBLIC = {
     ("POST", "/api/auth/password-reset"),
     ("POST", "/api/auth/password-reset/confirm"),
     ("POST", "/api/auth/refresh-token"),
+    ("POST", "/api/oauth/token"),
 }
 
 pytestmark = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])

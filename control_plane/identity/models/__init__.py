@@ -1,7 +1,7 @@
 """Tables of the room identity."""
 
 from control_plane.identity.models.api_keys import APIKey, APIKeySecret, NewAPIKey
-from control_plane.identity.models.roles import CustomRole
+from control_plane.identity.models.roles import CustomRole, RoleHolder
 from control_plane.identity.models.sessions import (
     FamiliarNetwork,
     MailedToken,
@@ -22,6 +22,7 @@ __all__ = [
     "PasswordResetRequest",
     "Purpose",
     "RefreshToken",
+    "RoleHolder",
     "User",
     "UserSession",
     "UserStatus",

@@ -1,17 +1,18 @@
-"""The table of roles that were made, beside the built-in ones."""
+"""The table of roles that were made, beside the built-in ones, and who has a role."""
 
 import datetime
 import uuid
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
-from control_plane.core.auth import Permission
+from control_plane.core.auth import Permission, Role
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.tenancy import TenantFiltered
+from control_plane.core.types import text_enum
 from control_plane.identity import permissions
 
 
@@ -46,3 +47,34 @@ Index(
     sqlite_where=CustomRole.tenant_id.is_(None),
     postgresql_where=CustomRole.tenant_id.is_(None),
 )
+
+
+class RoleHolder(TenantFiltered):
+    """Base of mapped classes that have a role of their tenant, or of the platform without one.
+
+    It is a built-in role or a custom one. The table needs the foreign key `(tenant_id,
+    custom_role_id)` to `(roles.tenant_id, roles.id)` beside the columns that stand here.
+    """
+
+    built_in_role: Mapped[Role | None] = mapped_column("role", text_enum(Role))
+    custom_role_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("roles.id"), index=True)
+
+    @declared_attr
+    @classmethod
+    def custom_role(cls) -> Mapped[CustomRole | None]:
+        """The custom role."""
+        return relationship(CustomRole, lazy="joined", foreign_keys=[cls.custom_role_id])
+
+    @property
+    def role(self) -> str:
+        """The name of the role."""
+        return self.custom_role.name if self.custom_role else str(self.built_in_role)
+
+    @property
+    def permissions(self) -> list[Permission]:
+        """What the role gives."""
+        if self.custom_role is not None:
+            return self.custom_role.gives
+        if self.built_in_role is None:
+            return []
+        return permissions.of_role(self.built_in_role, self.tenant_id)

@@ -5,17 +5,15 @@ import enum
 import uuid
 
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, String
-from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+from sqlalchemy.orm import Mapped, mapped_column, validates
 
-from control_plane.core.auth import Permission, Role
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
-from control_plane.core.tenancy import TenantFiltered
 from control_plane.core.types import text_enum
-from control_plane.identity import names, permissions
-from control_plane.identity.models.roles import CustomRole
+from control_plane.identity import names
+from control_plane.identity.models.roles import RoleHolder
 
 
 class UserStatus(enum.StrEnum):
@@ -27,11 +25,10 @@ class UserStatus(enum.StrEnum):
     LOCKED = "locked"
 
 
-class User(TenantFiltered, Versioned, Base):
+class User(RoleHolder, Versioned, Base):
     """Somebody who signs in; without a tenant he is a user of the platform.
 
-    He has either a built-in role or a custom one. Names are unique over the platform and not by
-    tenant, because one signs in by the name alone.
+    Names are unique over the platform and not by tenant, because one signs in by the name alone.
     """
 
     __tablename__ = "users"
@@ -45,34 +42,14 @@ class User(TenantFiltered, Versioned, Base):
     username_key: Mapped[str] = mapped_column(String(names.MAXIMUM_LENGTH), unique=True)
     email: Mapped[str | None] = mapped_column(String(254))
     password_hash: Mapped[str | None] = mapped_column(String(200))
-    built_in_role: Mapped[Role | None] = mapped_column("role", text_enum(Role))
-    custom_role_id: Mapped[uuid.UUID | None] = mapped_column(ForeignKey("roles.id"), index=True)
     status: Mapped[UserStatus] = mapped_column(text_enum(UserStatus), default=UserStatus.ACTIVE)
     last_login: Mapped[datetime.datetime | None]
     creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
-
-    custom_role: Mapped[CustomRole | None] = relationship(
-        lazy="joined", foreign_keys=[custom_role_id]
-    )
 
     @validates("username")
     def _key_the_name(self, _field: str, username: str) -> str:
         self.username_key = names.name_key(username)
         return username
-
-    @property
-    def role(self) -> str:
-        """The name of his role."""
-        return self.custom_role.name if self.custom_role else str(self.built_in_role)
-
-    @property
-    def permissions(self) -> list[Permission]:
-        """What he may do."""
-        if self.custom_role is not None:
-            return self.custom_role.gives
-        if self.built_in_role is None:
-            return []
-        return permissions.of_role(self.built_in_role, self.tenant_id)
 
     def __repr__(self) -> str:
         return f"<User {self.id}>"

@@ -1,19 +1,18 @@
 """HTTP of signing in and out."""
 
-import datetime
 import uuid
 from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core.api import Blueprint, database, session, settings
+from control_plane.core.api import Blueprint, database, session
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
 from control_plane.core.errors import Unauthorized
 from control_plane.core.pagination import Page
-from control_plane.identity import permissions, tokens
+from control_plane.identity import permissions
 from control_plane.identity.models import User, UserSession
-from control_plane.identity.routes import request
+from control_plane.identity.routes import request, signed_in
 from control_plane.identity.schemas.auth import (
     LoginSchema,
     RefreshSchema,
@@ -23,7 +22,6 @@ from control_plane.identity.schemas.auth import (
 )
 from control_plane.identity.schemas.users import UserSchema
 from control_plane.identity.service import sessions, sign_in, users
-from control_plane.identity.service.sessions import SignIn
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth", description="Signing in and out.")
 
@@ -40,11 +38,10 @@ class Login(MethodView):
 
         After some failures the next attempt has to wait, as `Retry-After` says.
         """
-        origin = request.origin()
         user_id = sign_in.check_password(
-            database(), request.attempts(), network=origin.network, **values
+            database(), request.attempts(), network=request.origin().network, **values
         )
-        return _tokens(sessions.open_session(session(), user_id, _lifetime(), origin))
+        return signed_in.open_sign_in(user_id)
 
 
 @blueprint.route("/refresh-token")
@@ -58,10 +55,12 @@ class TokenRefresh(MethodView):
         """Exchange a refresh token for new tokens; each refresh token is good once."""
         # In a transaction of its own: the end of a stolen sign-in must outlive the error answer.
         with database().transaction() as transaction:
-            renewed = sessions.renew_session(transaction, values["refresh_token"], _lifetime())
+            renewed = sessions.renew_session(
+                transaction, values["refresh_token"], signed_in.lifetime()
+            )
         if renewed is None:
             raise Unauthorized("refresh_token_reused", "This sign-in was ended; sign in again.")
-        return _tokens(renewed)
+        return signed_in.tokens_of(renewed)
 
 
 @blueprint.route("/logout")
@@ -127,15 +126,3 @@ class SignInById(MethodView):
         """End an own sign-in; none of its tokens is good any more."""
         opened = sessions.get_session(session(), current_actor().user_id, sign_in_id)
         sessions.end_session(session(), matched(opened))
-
-
-def _lifetime() -> datetime.timedelta:
-    return datetime.timedelta(days=settings().security.refresh_token_days)
-
-
-def _tokens(opened: SignIn) -> dict[str, Any]:
-    return {
-        "access_token": tokens.access_token(opened),
-        "refresh_token": opened.refresh_token,
-        "expires_in": settings().security.access_token_minutes * 60,
-    }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from control_plane.core import auth
 from control_plane.core.auth import Permission
 from control_plane.core.errors import Forbidden
-from control_plane.identity.models import User
+from control_plane.identity.models import RoleHolder
 
 
 def refuse_beyond(permissions: Iterable[Permission]) -> None:
@@ -27,6 +27,6 @@ def refuse_beyond(permissions: Iterable[Permission]) -> None:
         )
 
 
-def refuse_stronger(user: User) -> None:
-    """Refuse to change a user who may do more than the actor: his password would be a way up."""
-    refuse_beyond(user.permissions)
+def refuse_stronger(holder: RoleHolder) -> None:
+    """Refuse to change who may do more than the actor: his password would be a way up."""
+    refuse_beyond(holder.permissions)

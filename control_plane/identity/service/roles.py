@@ -18,7 +18,7 @@ from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
 from control_plane.identity import permissions
 from control_plane.identity.events import RoleCreated, RoleDeleted, RoleUpdated
-from control_plane.identity.models import CustomRole, User
+from control_plane.identity.models import CustomRole, RoleHolder, User
 from control_plane.identity.service.rights import refuse_beyond
 
 
@@ -64,20 +64,17 @@ def get_role(session: Session, role_id: uuid.UUID) -> CustomRole:
     return role
 
 
-def find_role(session: Session, name: str, tenant_id: uuid.UUID | None) -> Role | CustomRole:
-    """Return the role that users of *tenant_id*, None for the platform, know by *name*.
+def give_role(session: Session, holder: RoleHolder, name: str, *, field: str = "role") -> None:
+    """Give *holder*, whose tenant is set, the role that is known by *name* there.
 
     Raises:
-        Invalid: they have none of this name.
+        Invalid: there is no such role; the answer says so of *field*.
+        Forbidden: the role gives what the actor does not have himself.
     """
-    if name in {each.value for each in Role}:
-        return Role(name)
-    query = select(CustomRole).where(CustomRole.name == name, _is_of(tenant_id))
-    role = session.scalar(query)
-    if role is None:
-        detail = "Must be admin, operator, viewer, or the name of a custom role of the same tenant."
-        raise Invalid.field("role", detail)
-    return role
+    role = _find_role(session, name, holder.tenant_id, field)
+    holder.built_in_role = role if isinstance(role, Role) else None
+    holder.custom_role = role if isinstance(role, CustomRole) else None
+    refuse_beyond(holder.permissions)
 
 
 def list_roles(
@@ -148,6 +145,19 @@ def list_permissions(*, page: int, page_size: int) -> Page[Permission]:
     found = sorted(permissions.of_scope(tenancy.current_tenant_id()), key=lambda each: each.name)
     first = (page - 1) * page_size
     return Page(items=found[first : first + page_size], total=len(found))
+
+
+def _find_role(
+    session: Session, name: str, tenant_id: uuid.UUID | None, field: str
+) -> Role | CustomRole:
+    if name in {each.value for each in Role}:
+        return Role(name)
+    query = select(CustomRole).where(CustomRole.name == name, _is_of(tenant_id))
+    role = session.scalar(query)
+    if role is None:
+        detail = "Must be admin, operator, viewer, or the name of a custom role of the same tenant."
+        raise Invalid.field(field, detail)
+    return role
 
 
 def _set_permissions(role: CustomRole, names: Iterable[str]) -> None:

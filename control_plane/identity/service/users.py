@@ -19,7 +19,7 @@ from control_plane.identity import names
 from control_plane.identity.events import UserCreated, UserDeleted, UserUpdated
 from control_plane.identity.models import CustomRole, MailedToken, User, UserSession, UserStatus
 from control_plane.identity.service import passwords, roles
-from control_plane.identity.service.rights import refuse_beyond, refuse_stronger
+from control_plane.identity.service.rights import refuse_stronger
 
 FIRST_OPERATOR = "operator"
 
@@ -55,7 +55,7 @@ def create_user(
         email=email,
         status=UserStatus.INACTIVE if password_hash is None else UserStatus.ACTIVE,
     )
-    _give_role(session, user, role)
+    roles.give_role(session, user, role)
     session.add(user)
     _flush(session)
     emit(session, UserCreated(user_id=user.id, tenant_id=user.tenant_id))
@@ -133,7 +133,7 @@ def update_user(session: Session, user: User, **fields: Any) -> User:
         _refuse_self(user, name.removesuffix("_hash"))
     if "role" in changed:
         _keep_an_administrator(session, user)
-        _give_role(session, user, fields["role"])
+        roles.give_role(session, user, fields["role"])
     for name in changed - {"role"}:
         setattr(user, name, fields[name])
     if "password_hash" in changed and user.status is UserStatus.INACTIVE:
@@ -199,6 +199,13 @@ def delete_tenant_users(session: Session, tenant_id: uuid.UUID, limit: int) -> i
     return len(ids)
 
 
+def is_taken(session: Session, username: str) -> bool:
+    """Tell whether a user anywhere has this name: one signs in by the name alone."""
+    with tenancy.platform_context():
+        query = select(User.id).where(User.username_key == names.name_key(username))
+        return session.scalar(query) is not None
+
+
 def end_sessions(session: Session, user: User) -> None:
     """End all sign-ins of *user*."""
     session.execute(
@@ -226,13 +233,6 @@ def _set_status(session: Session, user: User, status: UserStatus) -> User:
     return user
 
 
-def _give_role(session: Session, user: User, name: str) -> None:
-    role = roles.find_role(session, name, user.tenant_id)
-    user.built_in_role = role if isinstance(role, Role) else None
-    user.custom_role = role if isinstance(role, CustomRole) else None
-    refuse_beyond(user.permissions)
-
-
 def _has_role(name: str) -> Any:
     if name in {each.value for each in Role}:
         return User.built_in_role == Role(name)
@@ -248,11 +248,8 @@ def _make_room(session: Session, tenant_id: uuid.UUID) -> None:
 
 
 def _refuse_taken(session: Session, username: str) -> None:
-    # Names are unique in the whole installation, because one signs in by the name alone.
-    with tenancy.platform_context():
-        query = select(User.id).where(User.username_key == names.name_key(username))
-        if session.scalar(query) is not None:
-            raise _taken()
+    if is_taken(session, username):
+        raise _taken()
 
 
 def _flush(session: Session) -> None:
