@@ -20,6 +20,7 @@ from control_plane.contract.documents import ModelDocument
 from control_plane.core import base_urls
 from control_plane.core.database import keyring
 from control_plane.core.decimals import decimal_text
+from control_plane.core.pagination import keys_after
 from control_plane.core.plugins import Section, SectionPart
 
 
@@ -93,6 +94,7 @@ SECTION = Section(
     name="models",
     schema=ModelDocument,
     compile=compile_models,
+    ids=lambda session, after, limit: keys_after(session, AIModel.id, after, limit),
     dirty={ModelSaved.name: _model, ModelDeleted.name: _model},
 )
 

@@ -29,6 +29,11 @@ def config_section(section: str) -> str:
     return f"{PREFIX}config:{section}"
 
 
+def staged_section(section: str, token: str) -> str:
+    """Return the hash in which everything of *section* is gathered before it takes its place."""
+    return f"{PREFIX}staged:{token}:{section}"
+
+
 def node(node_id: str) -> str:
     """Return the hash in which a gateway node reports itself; field `status` is its NodeStatus."""
     return f"{PREFIX}node:{node_id}"

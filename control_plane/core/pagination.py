@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from marshmallow import Schema, fields
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control_plane.core.errors import Invalid
@@ -47,6 +47,20 @@ def batches(
         last = getattr(rows[-1], key.key)
         yield rows
         rows = session.scalars(query.where(key > last)).all()
+
+
+def keys_after(
+    session: Session,
+    column: InstrumentedAttribute[Any],
+    after: str | None,
+    limit: int,
+    *conditions: ColumnElement[bool],
+) -> list[str]:
+    """Return up to *limit* values of the unique *column* that come behind *after*, as texts."""
+    query = select(column).where(*conditions).order_by(column).limit(limit)
+    if after is not None:
+        query = query.where(column > column.type.python_type(after))
+    return [str(key) for key in session.scalars(query)]
 
 
 def ordering(entity: Any, order: Order) -> list[Any]:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import importlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -32,12 +32,15 @@ class Section:
     """The published documents that a room owns.
 
     `compile(session, ids)` returns the documents of *ids*, of all when *ids* is None; None as a
-    document means that it is removed. It runs in the platform's scope.
+    document means that it is removed. `ids(session, after, limit)` returns, in an order of its own,
+    up to *limit* ids behind *after*; there may be no document of an id. Both run in the platform's
+    scope.
     """
 
     name: str
     schema: "type[Schema]"
     compile: Callable[[Session, Collection[str] | None], dict[str, Document | None]]
+    ids: Callable[[Session, str | None, int], Sequence[str]]
     dirty: DirtyMap
 
 

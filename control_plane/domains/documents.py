@@ -29,5 +29,6 @@ SECTION = Section(
     name="hosts",
     schema=HostDocument,
     compile=compile_hosts,
+    ids=service.verified_names,
     dirty={DomainVerified.name: _name, DomainRemoved.name: _name},
 )

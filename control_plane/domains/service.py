@@ -128,6 +128,12 @@ def verified_hosts(session: Session, names: Collection[str] | None) -> dict[str,
     return {name: tenant_id for name, tenant_id in session.execute(query)}  # noqa: C416 - a Row
 
 
+def verified_names(session: Session, after: str | None, limit: int) -> list[str]:
+    """Return up to *limit* verified names that come behind *after*."""
+    verified = Domain.is_verified.is_(True)
+    return pagination.keys_after(session, Domain.domain_name, after, limit, verified)
+
+
 def _clear_primary(session: Session, tenant_id: uuid.UUID) -> None:
     session.execute(
         update(Domain)

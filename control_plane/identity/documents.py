@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.contract.documents import CredentialDocument
+from control_plane.core.pagination import keys_after
 from control_plane.core.plugins import Document, Section
 from control_plane.identity.events import (
     APIKeyChanged,
@@ -73,6 +74,7 @@ SECTION = Section(
     name="credentials",
     schema=CredentialDocument,
     compile=compile_credentials,
+    ids=lambda session, after, limit: keys_after(session, APIKeySecret.public_id, after, limit),
     dirty={
         event.name: _secrets
         for event in (APIKeyCreated, APIKeyChanged, APIKeyRotated, APIKeyRevoked)

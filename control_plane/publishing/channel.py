@@ -6,18 +6,24 @@ started from, so a publisher that stalled and woke up after another one took ove
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import redis
 from redis.client import Pipeline
 
 from control_plane.contract import keys
+from control_plane.core.ids import new_id
 
 LOG_LENGTH = 10_000
-_FIELDS_A_COMMAND = 500
+_DOCUMENTS_A_CHUNK = 500
+_STAGED_SECONDS = 3600
 
 Key = tuple[str, str]
 """Section and id of a document."""
+
+Staged = dict[str, str]
+"""Section to the key that holds all its documents, in the new form."""
 
 
 class Revision(NamedTuple):
@@ -77,44 +83,71 @@ def move(
         _finish(pipe, to, entry)
 
 
-def replace(
-    client: redis.Redis,
-    start: Revision,
-    to: Revision,
-    documents: Iterable[tuple[Key, dict[str, Any]]],
-) -> None:
-    """Write the whole configuration in place of whatever Redis holds, all or nothing.
+def stage(
+    client: redis.Redis, to: Revision, documents: Iterable[tuple[Key, dict[str, Any]]]
+) -> Staged:
+    """Write the whole configuration beside what Redis holds, for `replace`; nobody reads it yet.
+
+    A million documents in one transaction would stop Redis for seconds. What is not used goes by
+    itself.
+    """
+    token = new_id().hex
+    staged: Staged = {}
+    rest = iter(documents)
+    while chunk := list(islice(rest, _DOCUMENTS_A_CHUNK)):
+        with client.pipeline(transaction=False) as pipe:
+            for section, fields in _fields(to, chunk).items():
+                staged[section] = keys.staged_section(section, token)
+                pipe.hset(staged[section], mapping=fields)
+                pipe.expire(staged[section], _STAGED_SECONDS)
+            pipe.execute()
+    return staged
+
+
+def replace(client: redis.Redis, start: Revision, to: Revision, staged: Staged) -> None:
+    """Put what was staged in place of whatever Redis holds, all or nothing.
 
     Raises:
-        FencedError: Redis does not hold *start*.
+        FencedError: Redis does not hold *start*, or not what was staged.
     """
     with client.pipeline() as pipe:
-        _watch(pipe, start)
+        _watch(pipe, start, *staged.values())
+        if staged and pipe.exists(*staged.values()) != len(staged):
+            raise FencedError("Redis lost what was staged.")
         stale = list(pipe.scan_iter(match=keys.config_section("*")))
         pipe.multi()
         if stale:
-            pipe.delete(*stale)
-        _put(pipe, to, documents)
+            pipe.unlink(*stale)
+        for section, key in staged.items():
+            pipe.rename(key, keys.config_section(section))
+            pipe.persist(keys.config_section(section))
         _finish(pipe, to, {"reload": "1"})
 
 
-def _watch(pipe: Pipeline, start: Revision) -> None:
-    pipe.watch(keys.CONFIG_REVISION, keys.CONFIG_LOG)  # type: ignore[no-untyped-call]
+def _watch(pipe: Pipeline, start: Revision, *more: str) -> None:
+    pipe.watch(keys.CONFIG_REVISION, keys.CONFIG_LOG, *more)  # type: ignore[no-untyped-call]
     found = held(pipe)
     if found != start:
         raise FencedError(f"Redis holds {found}, not {start}.")
 
 
 def _put(pipe: Pipeline, to: Revision, documents: Iterable[tuple[Key, dict[str, Any]]]) -> None:
-    sections: dict[str, list[tuple[str, str]]] = {}
+    rest = iter(documents)
+    while chunk := list(islice(rest, _DOCUMENTS_A_CHUNK)):
+        for section, fields in _fields(to, chunk).items():
+            pipe.hset(keys.config_section(section), mapping=fields)
+
+
+def _fields(
+    to: Revision, documents: Iterable[tuple[Key, dict[str, Any]]]
+) -> dict[str, dict[Any, Any]]:
+    """Return section to document id to envelope."""
+    sections: dict[str, dict[Any, Any]] = {}
     for (section, document_id), document in documents:
         envelope = {"epoch": to.epoch, "rev": to.number, "doc": document}
         text = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
-        sections.setdefault(section, []).append((document_id, text))
-    for section, fields in sections.items():
-        for start in range(0, len(fields), _FIELDS_A_COMMAND):
-            mapping: dict[Any, Any] = dict(fields[start : start + _FIELDS_A_COMMAND])
-            pipe.hset(keys.config_section(section), mapping=mapping)
+        sections.setdefault(section, {})[document_id] = text
+    return sections
 
 
 def _finish(pipe: Pipeline, to: Revision, entry: dict[Any, Any]) -> None:

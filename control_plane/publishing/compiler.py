@@ -58,24 +58,6 @@ def compile_documents(
             compiled.documents[key] = None
 
 
-def compile_all(session: Session, sections: Iterable[Section]) -> dict[Key, Document | None]:
-    """Return all documents as they would be compiled by now, not validated.
-
-    A section that a row spoils is left out.
-    """
-    found: dict[Key, Document | None] = {}
-    for section in sections:
-        try:
-            documents = section.compile(session, None)
-        except SQLAlchemyError:
-            raise
-        except Exception:
-            log.exception("section_not_compiled", section=section.name)
-        else:
-            found |= {(section.name, each): document for each, document in documents.items()}
-    return found
-
-
 def _compile_section(
     session: Session, section: Section, ids: list[str], compiled: Compiled
 ) -> None:

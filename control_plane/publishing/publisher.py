@@ -6,7 +6,7 @@ again under a new epoch, which gateways take for newer than anything they hold.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +28,12 @@ from control_plane.publishing import channel, compiler, consistency, history
 from control_plane.publishing.channel import Key, Revision
 from control_plane.publishing.compiler import Compiled
 from control_plane.publishing.models import PublishedDocument, PublishingState
+from control_plane.publishing.sweep import Sweep
 
 BATCH = 500
 POLL_SECONDS = 1.0
+_REST_SECONDS = 0.02
+_ROWS_AT_ONCE = 1000
 _TIMEOUT_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
@@ -54,11 +57,12 @@ class Publisher:
         self._database = database
         self._redis = client
         self._sections = plugins.config_sections() if sections is None else sections
-        # What an upgrade would publish differently: looked for once, then worked off.
-        self._drift: list[Key] | None = None
+        self._sweep = Sweep(self._sections)
 
-    def cycle(self) -> None:
-        """Bring Redis up to date with the database, and both with what the rooms hold.
+    def cycle(self) -> bool:
+        """Bring Redis up to date with the database, and a piece of both with what the rooms hold.
+
+        Return whether there are more pieces to look at, which is done once.
 
         Raises:
             FencedError: another publisher is at work.
@@ -66,29 +70,29 @@ class Publisher:
         with platform_context():
             if channel.held(self._redis) != self._recorded():
                 self._restore()
-            self._publish_all()
-            if self._drift is None:
-                self._drift = self._find_drift()
-                self._publish_all()
+            while self._has_work():
+                self._publish()
+            if not self._sweep.is_done:
+                with self._database.session(write=False) as session:
+                    drifted = self._sweep.step(session)
+                if drifted:
+                    self._publish(drifted)
+            return not self._sweep.is_done
 
-    def _publish_all(self) -> None:
-        while self._has_work():
-            publish = self.commit()
-            if publish is not None:
-                self.send(publish)
+    def _publish(self, drifted: Collection[Key] = ()) -> None:
+        publish = self.commit(drifted)
+        if publish is not None:
+            self.send(publish)
 
-    def commit(self) -> Publish | None:
+    def commit(self, drifted: Collection[Key] = ()) -> Publish | None:
         """Make the next revision in the database; None when nothing that is published changed."""
-        drifted = (self._drift or [])[:BATCH]
         with platform_context(), self._database.transaction() as session:
             state = _locked_state(session)
             events = outbox.pending(session, BATCH)
-            wanted = compiler.stale(self._sections, events) | set(drifted)
+            wanted = compiler.stale(self._sections, events).union(drifted)
             compiled = self._compile(session, wanted | history.refused(session))
             publish = _record(session, state, compiled, events)
             outbox.done(session, events)
-        if self._drift is not None:
-            self._drift = self._drift[BATCH:]
         return publish
 
     def send(self, publish: Publish) -> None:
@@ -123,11 +127,8 @@ class Publisher:
             to = Revision(state.epoch, state.revision)
             reason = f"Redis held {start}, the database {before}."
             history.record(session, to, changes=None, reason=reason)
-            documents = [
-                ((row.section, row.document_id), row.document)
-                for row in session.scalars(select(PublishedDocument))
-            ]
-        channel.replace(self._redis, start, to, documents)
+            staged = channel.stage(self._redis, to, _all_documents(session))
+        channel.replace(self._redis, start, to, staged)
         log.warning("republished", revision=str(to), reason=reason)
 
     def _recorded(self) -> Revision:
@@ -136,20 +137,16 @@ class Publisher:
             return Revision(0, 0) if state is None else Revision(state.epoch, state.revision)
 
     def _has_work(self) -> bool:
-        if self._drift:
-            return True
         with self._database.session(write=False) as session:
             return bool(outbox.pending(session, 1))
 
-    def _find_drift(self) -> list[Key]:
-        """Return the documents that would be published differently by now, as after an upgrade."""
-        with self._database.session(write=False) as session:
-            after = compiler.compile_all(session, self._sections)
-            columns = PublishedDocument.section, PublishedDocument.document_id
-            rows = session.execute(select(*columns, PublishedDocument.document))
-            before = {(section, document_id): document for section, document_id, document in rows}
-        keys_of_both = before.keys() | after.keys()
-        return sorted(key for key in keys_of_both if before.get(key) != after.get(key))
+
+def _all_documents(session: Session) -> Iterator[tuple[Key, dict[str, Any]]]:
+    """Yield everything that is published; it may be too much to be held."""
+    table = PublishedDocument
+    query = select(table.section, table.document_id, table.document)
+    rows = session.execute(query.execution_options(yield_per=_ROWS_AT_ONCE))
+    return (((section, document_id), document) for section, document_id, document in rows)
 
 
 def _locked_state(session: Session) -> PublishingState:
@@ -199,12 +196,13 @@ def run_publisher(settings: Settings, stop: threading.Event) -> None:
         wakes.subscribe(keys.WAKE)
         publisher: Publisher | None = None
         while not stop.is_set():
+            has_more = False
             if leader.holds():
                 publisher = publisher or Publisher(database, client)
-                _cycle(publisher)
+                has_more = _cycle(publisher)
             else:
                 publisher = None
-            wakes.get_message(timeout=POLL_SECONDS)
+            wakes.get_message(timeout=_REST_SECONDS if has_more else POLL_SECONDS)
             while wakes.get_message():
                 pass  # one cycle answers all that woke it
     finally:
@@ -214,9 +212,10 @@ def run_publisher(settings: Settings, stop: threading.Event) -> None:
         database.close()
 
 
-def _cycle(publisher: Publisher) -> None:
+def _cycle(publisher: Publisher) -> bool:
     try:
-        publisher.cycle()
+        return publisher.cycle()
     except channel.FencedError as error:
         # A publisher that led before this one finished its last step; the next cycle sees to it.
         log.warning("publisher_fenced", error=str(error))
+        return False

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.contract.documents import ProfileDocument, TenantDocument
+from control_plane.core.pagination import keys_after
 from control_plane.core.plugins import Document, Section
 from control_plane.tenants import events
 from control_plane.tenants.models import Tenant, TenantConfiguration
@@ -48,6 +49,10 @@ def compile_profiles(session: Session, ids: Collection[str] | None) -> dict[str,
     return documents
 
 
+def _tenant_ids(session: Session, after: str | None, limit: int) -> list[str]:
+    return keys_after(session, Tenant.id, after, limit)
+
+
 def _tenant(payload: dict[str, Any]) -> Collection[str]:
     return [payload["tenant_id"]]
 
@@ -57,12 +62,14 @@ SECTIONS = (
         name="tenants",
         schema=TenantDocument,
         compile=compile_tenants,
+        ids=_tenant_ids,
         dirty={event.name: _tenant for event in events.ALL},
     ),
     Section(
         name="profiles",
         schema=ProfileDocument,
         compile=compile_profiles,
+        ids=_tenant_ids,
         dirty={
             event.name: _tenant
             for event in (events.TenantCreated, events.TenantConfigured, events.TenantPurged)

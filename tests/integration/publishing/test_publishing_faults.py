@@ -12,7 +12,7 @@ from control_plane.contract import keys
 from control_plane.core import outbox
 from control_plane.core.database import Database
 from control_plane.publishing import Publisher, channel
-from control_plane.publishing.channel import FencedError, Key, Revision
+from control_plane.publishing.channel import FencedError, Revision
 from control_plane.publishing.models import PublishingRevision, PublishingState
 from tests import factories
 from tests.integration.publishing.conftest import Configuration, activate, suspend
@@ -186,19 +186,47 @@ def test_a_publisher_that_stalled_changes_nothing_when_it_wakes_up(
 
 
 def test_a_publish_in_the_middle_of_another_is_fenced_by_redis(
+    publisher: Publisher,
+    configuration: Configuration,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = Revision(*configuration.revision)
+    to = Revision(start.epoch + 1, 99)
+    staged = channel.stage(redis_client, to, [(("hosts", "late.localhost"), {"tenant": "x"})])
+    held = channel.held
+
+    def held_and_moved(client: redis.Redis) -> Revision:
+        # After the comparison and before EXEC: only WATCH can still notice.
+        found = held(client)
+        monkeypatch.setattr(channel, "held", held)
+        channel.move(redis_client, start, Revision(start.epoch, start.number + 1), {})
+        return found
+
+    monkeypatch.setattr(channel, "held", held_and_moved)
+    with pytest.raises(FencedError):
+        channel.replace(redis_client, start, to, staged)
+    assert configuration.revision == (start.epoch, start.number + 1)
+    assert configuration.documents("hosts") == {}
+
+
+def test_what_was_staged_and_is_not_used_goes_by_itself(
     publisher: Publisher, configuration: Configuration, redis_client: redis.Redis
 ) -> None:
     start = Revision(*configuration.revision)
-
-    def documents() -> Iterator[tuple[Key, dict[str, str]]]:
-        # Taken after the comparison and before EXEC: only WATCH can still notice.
-        channel.move(redis_client, start, Revision(start.epoch, start.number + 1), {})
-        yield ("hosts", "late.localhost"), {"tenant": "x"}
-
-    with pytest.raises(FencedError):
-        channel.replace(redis_client, start, Revision(start.epoch + 1, 99), documents())
-    assert configuration.revision == (start.epoch, start.number + 1)
+    to = Revision(start.epoch + 1, start.number + 1)
+    staged = channel.stage(redis_client, to, [(("hosts", "late.localhost"), {"tenant": "x"})])
+    assert 0 < redis_client.ttl(staged["hosts"]) <= 3600
     assert configuration.documents("hosts") == {}
+    before = configuration.revision
+    redis_client.delete(staged["hosts"])
+    with pytest.raises(FencedError, match="lost what was staged"):
+        channel.replace(redis_client, start, to, staged)
+    assert configuration.revision == before
+    staged = channel.stage(redis_client, to, [(("hosts", "late.localhost"), {"tenant": "x"})])
+    channel.replace(redis_client, start, to, staged)
+    assert list(configuration.documents("hosts")) == ["late.localhost"]
+    assert redis_client.ttl(keys.config_section("hosts")) == -1
 
 
 def test_publishers_that_run_at_once_agree_in_the_end(

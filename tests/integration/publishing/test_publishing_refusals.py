@@ -48,10 +48,14 @@ class Rows:
                 raise RuntimeError("a row cannot be read")
             return found
 
+        def list_ids(_: Session, after: str | None, limit: int) -> list[str]:
+            return sorted(each for each in self.rows[name] if each > (after or ""))[:limit]
+
         return Section(
             name=name,
             schema=SECTIONS[name],
             compile=compile_rows,
+            ids=list_ids,
             dirty={f"test.{name}": lambda payload: payload["ids"]},
         )
 

@@ -16,6 +16,7 @@ SECTION = Section(
     "things",
     Schema,
     compile=lambda _session, _ids: {"a": {"status": "on"}, "b": {"status": "on"}, "c": None},
+    ids=lambda _session, _after, _limit: ["a", "b", "c"],
     dirty={"owner.changed": lambda payload: [payload["id"]], "both.changed": lambda _: ["a"]},
 )
 PART = SectionPart(
