@@ -3,13 +3,16 @@
 import datetime
 import functools
 import itertools
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
 
 from control_plane import identity, tenants
+from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.core import tenancy
 from control_plane.core.auth import Role
 from control_plane.core.database import Database
@@ -39,6 +42,24 @@ def make_tenant(database: Database, **fields: Any) -> Tenant:
     """Create a tenant."""
     with tenancy.platform_context(), database.transaction() as session:
         return tenants.create_tenant(session, **{"name": f"Tenant {next(_numbers)}", **fields})
+
+
+def make_tenant_models(database: Database, tenant_ids: Iterable[uuid.UUID], count: int = 1) -> None:
+    """Let each of the tenants call *count* new models."""
+    with tenancy.platform_context(), database.transaction() as session:
+        for _ in range(count):
+            model = AIModel(
+                name=f"model-{next(_numbers)}",
+                provider="openai",
+                endpoint="https://203.0.114.9/v1",
+                cost_per_call=Decimal(1),
+            )
+            session.add(model)
+            session.flush()
+            session.add_all(
+                TenantModelConfig(tenant_id=each, model_id=model.id, cost_multiplier=Decimal(1))
+                for each in tenant_ids
+            )
 
 
 def purge_tenant(database: Database, tenant: Tenant) -> None:

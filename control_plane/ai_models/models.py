@@ -5,14 +5,14 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
+from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
-from control_plane.core.tenancy import TenantScoped
+from control_plane.core.tenant_schemas import BusinessTable
 from control_plane.core.types import EncryptedText
 
 
@@ -39,16 +39,12 @@ class AIModel(Versioned, Base):
         return self.api_key is not None
 
 
-class TenantModelConfig(TenantScoped, Versioned, Base):
+class TenantModelConfig(BusinessTable, Versioned, Base):
     """That a tenant may call a model, and on which terms."""
 
     __tablename__ = "tenant_model_configs"
-    __table_args__ = (
-        ForeignKeyConstraint(["tenant_id"], ["tenants.id"]),
-        UniqueConstraint("tenant_id", "model_id"),
-    )
+    __table_args__ = (UniqueConstraint("tenant_id", "model_id"),)
 
-    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     model_id: Mapped[uuid.UUID] = mapped_column(ForeignKey("ai_models.id"), index=True)
     max_calls_per_day: Mapped[int | None] = mapped_column(BigInteger)
     custom_parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -181,8 +181,8 @@ def get_tenant_model(
     Raises:
         NotFound: the tenant has no such configuration.
     """
-    config = session.get(TenantModelConfig, config_id)
-    if config is None or config.tenant_id != tenant_id:
+    config = session.get(TenantModelConfig, (tenant_id, config_id))
+    if config is None:
         raise NotFound("tenant_model")
     return config
 

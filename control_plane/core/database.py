@@ -3,9 +3,10 @@
 import contextlib
 import datetime
 import decimal
+import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, MetaData, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -19,12 +20,11 @@ from control_plane.core.settings import Settings
 from control_plane.core.types import Decimal12, Json, UtcDateTime
 from control_plane.core.waker import Waker
 
-if TYPE_CHECKING:
-    import sqlite3
-
 _BUSY_TIMEOUT_MS = 5000
 _CONNECT_ARGS = {"connect_timeout": 5}
 _BEGIN = "yumen_begin"
+_GAVE_WAY = {"40P01", "55P03"}
+"""PostgreSQL's SQLSTATEs of a deadlock, and of a lock that was not to be had in time."""
 
 
 class Base(DeclarativeBase):
@@ -111,6 +111,13 @@ def keyring(session: Session) -> Keyring:
 def settings(session: Session) -> Settings:
     """Return the settings of the installation that *session* belongs to."""
     return cast("Settings", session.info["settings"])
+
+
+def is_busy(error: OperationalError) -> bool:
+    """Tell whether a transaction gave way to others, so that the same may be tried again."""
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return "locked" in str(error.orig)
+    return getattr(error.orig, "sqlstate", None) in _GAVE_WAY
 
 
 def _create_engine(settings: Settings) -> Engine:

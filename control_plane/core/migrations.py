@@ -1,5 +1,6 @@
 """Brings a database to the schema this code needs (Alembic, run in process without an ini file)."""
 
+import contextlib
 from collections.abc import Iterable
 
 import click
@@ -10,7 +11,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import to_tuple
 from sqlalchemy import Connection
 
-from control_plane.core import row_security
+from control_plane.core import row_security, tenant_schemas
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings
@@ -27,6 +28,7 @@ def upgrade(database: Database) -> None:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         command.upgrade(config(connection), "heads")
         if not database.is_sqlite:
+            tenant_schemas.catch_up(connection)
             row_security.grant(connection, str(database.engine.url.username))
 
 
@@ -66,14 +68,23 @@ def db() -> None:
 @on_installation
 def upgrade_command(settings: Settings) -> None:
     """Apply the migrations that are missing."""
-    upgrade(Database(settings))
+    with contextlib.closing(Database(settings)) as database:
+        upgrade(database)
     click.echo("The schema is up to date.")
 
 
 @db.command("status")
 @on_installation
 def status_command(settings: Settings) -> None:
-    """Tell which migrations are missing; exit with 1 when there are any."""
-    names = sorted(missing(Database(settings)))
-    click.echo("Missing: " + ", ".join(names) if names else "The schema is up to date.")
-    raise SystemExit(1 if names else 0)
+    """Tell what an upgrade would do; exit with 1 when there is anything."""
+    with contextlib.closing(Database(settings)) as database:
+        names = sorted(missing(database))
+        with database.engine.connect() as connection:
+            behind = tenant_schemas.behind(connection)
+    if names:
+        click.echo("Missing: " + ", ".join(names))
+    for schema, tables in behind.items():
+        click.echo(f"The schema {schema} of a tenant lacks {', '.join(tables)}.")
+    if not names and not behind:
+        click.echo("The schema is up to date.")
+    raise SystemExit(1 if names or behind else 0)

@@ -2,7 +2,6 @@
 
 import http
 import re
-import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from werkzeug.exceptions import HTTPException
 
 from control_plane.core import conditions
+from control_plane.core.database import is_busy
 from control_plane.core.errors import ApiError
 
 MEDIA_TYPE = "application/problem+json"
@@ -130,8 +130,7 @@ def answer_stale_data_error(_error: StaleDataError) -> ResponseReturnValue:
 def answer_operational_error(error: OperationalError) -> ResponseReturnValue:
     """Answer while the database is away, or busier than it can wait for."""
     log.error("database_unavailable", exc_info=error)
-    busy = isinstance(error.orig, sqlite3.OperationalError) and "locked" in str(error.orig)
-    detail = "The database is busy." if busy else "The database cannot be reached."
+    detail = "The database is busy." if is_busy(error) else "The database cannot be reached."
     return problem(ApiError(503, "database_unavailable", detail, headers={"Retry-After": "1"}))
 
 

@@ -29,16 +29,16 @@ _OWNS = """
 SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user)
 """
 _GRANTED = """
-SELECT CASE WHEN relname = 'alembic_version' THEN 'read' ELSE relkind::text END, oid::regclass::text
+SELECT CASE WHEN relname = 'alembic_version' THEN 'v' ELSE relkind::text END, oid::regclass::text
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
-    AND relkind IN ('r', 'p', 'S') AND NOT relispartition
+    AND relkind IN ('r', 'p', 'S', 'v') AND NOT relispartition
 UNION ALL SELECT 'f', oid::regprocedure::text FROM pg_proc
     WHERE pronamespace = 'public'::regnamespace AND prosecdef
 """
 _RIGHTS = {
     "r": "SELECT, INSERT, UPDATE, DELETE ON",
     "p": "SELECT, INSERT, UPDATE, DELETE ON",
-    "read": "SELECT ON",
+    "v": "SELECT ON",
     "S": "USAGE ON SEQUENCE",
     "f": "EXECUTE ON FUNCTION",
 }

@@ -45,6 +45,7 @@ class DatabaseSettings:
     url: str | None
     owner_url: str | None
     pool_size: int
+    tenant_schemas: int
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from packaging.markers import Marker
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from control_plane.core import row_security
+from control_plane.core import row_security, tenant_schemas
 from control_plane.core.clock import now
 from control_plane.core.crypto import ensure_secrets
 from control_plane.core.database import Database
@@ -168,6 +168,7 @@ def check_database(settings: Settings) -> Iterator[Finding]:
     try:
         with database.session(write=False) as session:
             session.execute(select(1))
+            behind = tenant_schemas.behind(session.connection())
         absent = missing_migrations(database)
         is_owner = row_security.owns_tables(database.engine)
     except row_security.PowerfulRoleError as error:
@@ -184,6 +185,8 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             "the role in database.url owns the tables, and could drop what keeps tenants apart",
             "Make an ordinary role for database.url, and name the owner in database.owner_url.",
         )
+    if behind:
+        yield Finding(f"lacks tables in {', '.join(behind)}", "Run `yumen db upgrade`.")
     if absent:
         yield Finding(f"lacks {', '.join(sorted(absent))}", "Run `yumen db upgrade`.")
     else:

@@ -58,6 +58,14 @@ class TenantExpired(TenantEvent):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TenantMoved(TenantEvent):
+    """A tenant's business data was moved into a schema of its own, or back."""
+
+    name: ClassVar[str] = "tenants.moved"
+    isolation: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TenantDeleted(TenantEvent):
     """A tenant was deleted: its traffic was stopped, and its data waits for its purge date."""
 
@@ -78,6 +86,7 @@ ALL: tuple[type[TenantEvent], ...] = (
     TenantActivated,
     TenantSuspended,
     TenantExpired,
+    TenantMoved,
     TenantDeleted,
     TenantPurged,
 )

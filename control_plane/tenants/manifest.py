@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, selectinload
 from control_plane.core.database import settings
 from control_plane.core.errors import Conflict, Invalid
 from control_plane.core.manifest import Kind, Values
-from control_plane.tenants.models import Tenant
+from control_plane.tenants.models import Isolation, Tenant
 from control_plane.tenants.schemas import ConfigurationUpdateSchema, TenantUpdateSchema
 from control_plane.tenants.service import configurations, lifecycle, tenants
 
@@ -19,6 +19,7 @@ class TenantManifestSchema(TenantUpdateSchema):
     """A tenant; without an `id` its name tells which one it is."""
 
     id = fields.UUID()
+    isolation = fields.Enum(Isolation, by_value=True)
     is_suspended = fields.Boolean(load_default=False)
     suspension_reason = fields.String(
         allow_none=True, load_default=None, validate=validate.Length(1, 500)
@@ -44,6 +45,8 @@ def _create(session: Session, _: uuid.UUID | None, values: Values) -> Tenant:
 
 
 def _update(session: Session, tenant: Tenant, values: Values) -> Tenant:
+    if values.get("isolation", tenant.isolation) is not tenant.isolation:
+        raise Invalid.field("isolation", "Is changed by `yumen tenant move` only.")
     own = {name: values[name] for name in values if name not in _NOT_COLUMNS}
     tenants.update_tenant(session, tenant, own)
     try:

@@ -28,6 +28,15 @@ class TenantStatus(enum.StrEnum):
     SUSPENDED = "suspended"
 
 
+class Isolation(enum.StrEnum):
+    """Where a tenant's business rows lie; who may see them is the same for both."""
+
+    ROW = "row"
+    """In tables with those of other tenants."""
+    SCHEMA = "schema"
+    """In a schema of its own (PostgreSQL only)."""
+
+
 class TenantConfiguration(TenantScoped, Versioned, Base):
     """What a tenant may use, and how its own applications look and behave."""
 
@@ -63,6 +72,17 @@ class Tenant(TenantFiltered, Versioned, Base):
         default=TenantStatus.ACTIVE,
     )
     suspension_reason: Mapped[str | None] = mapped_column(String(500))
+    isolation: Mapped[Isolation] = mapped_column(
+        Enum(
+            Isolation,
+            native_enum=False,
+            length=16,
+            create_constraint=False,
+            values_callable=lambda isolations: [isolation.value for isolation in isolations],
+        ),
+        default=Isolation.ROW,
+        server_default=Isolation.ROW.value,
+    )
     creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
     expiry_date: Mapped[datetime.datetime | None] = mapped_column(index=True)
     purge_date: Mapped[datetime.datetime | None] = mapped_column(index=True)

@@ -4,13 +4,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import click
 from sqlalchemy.orm import Session
 
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Job, Section, hookimpl
-from control_plane.tenants import documents, manifest, permissions, routes
+from control_plane.tenants import commands, documents, manifest, permissions, routes
 from control_plane.tenants.schemas import TenantSchema
 from control_plane.tenants.service import lifecycle, purge, tenants
 
@@ -27,6 +28,12 @@ def yumen_permissions() -> Iterable[Permission]:
 def yumen_blueprints() -> Iterable[Blueprint]:
     """Return the room's routes."""
     return routes.BLUEPRINTS
+
+
+@hookimpl
+def yumen_commands(cli: click.Group) -> None:
+    """Add the command `tenant`."""
+    cli.add_command(commands.tenant)
 
 
 @hookimpl

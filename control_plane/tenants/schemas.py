@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, post_dump, validate
 from control_plane.core import plugins
 from control_plane.core.api import PageQuerySchema, Schema, SortField, session
 from control_plane.core.moments import Moment, TimeZone
-from control_plane.tenants.models import DEFAULT_TIME_ZONE, EVERY_MODEL, TenantStatus
+from control_plane.tenants.models import DEFAULT_TIME_ZONE, EVERY_MODEL, Isolation, TenantStatus
 
 _MAX_INTEGER = 2**31 - 1
 _MAX_LIMIT = 2**53
@@ -125,6 +125,15 @@ class TenantUpdateSchema(Schema):
 class TenantCreateSchema(TenantUpdateSchema):
     """A new tenant; later its configuration is changed at /configuration."""
 
+    isolation = fields.Enum(
+        Isolation,
+        by_value=True,
+        load_default=Isolation.ROW,
+        metadata={
+            "description": "`schema`: its business data lies in a schema of its own (PostgreSQL). "
+            "Later changed by `yumen tenant move` only."
+        },
+    )
     configurations = fields.Nested(ConfigurationUpdateSchema, load_default=dict)
 
 
@@ -138,6 +147,7 @@ class TenantSchema(TenantUpdateSchema):
         metadata={"description": "An expired or deleted tenant is inactive."},
     )
     suspension_reason = fields.String(allow_none=True)
+    isolation = fields.Enum(Isolation, by_value=True)
     creation_date = fields.AwareDateTime()
     purge_date = fields.AwareDateTime(
         allow_none=True,

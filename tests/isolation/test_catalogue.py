@@ -6,6 +6,8 @@ import pytest
 from sqlalchemy import Connection, text
 
 from control_plane.core.database import Database
+from control_plane.tenants.models import Isolation
+from tests import factories
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 
@@ -21,10 +23,11 @@ UNIQUE_OVER_THE_PLATFORM = {
     "pk_usage_events": "a writer, which serves all tenants, counts its calls",
 }
 
+# A day of usage is read through its parent only; the schemas of tenants have walls of their own.
 TENANTS_TABLES = """
-SELECT c.oid::regclass::text FROM pg_class c
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-    AND NOT c.relispartition AND (c.relname = 'tenants' OR EXISTS (
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND (n.nspname = 'public' AND NOT c.relispartition
+        OR n.nspname = 'shared' OR n.nspname LIKE 't\\_%') AND (c.relname = 'tenants' OR EXISTS (
         SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id'))
 """
 UNPROTECTED = """
@@ -55,16 +58,19 @@ SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_attribute a
     AND a.attname <> 'tenant_id' AND NOT (i.indisprimary AND i.indnatts = 1 AND a.attname = 'id')
 """
 VIEWS = """
-SELECT oid::regclass::text FROM pg_class WHERE relkind IN ('v', 'm')
-    AND relnamespace = 'public'::regnamespace
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE relkind IN ('v', 'm') AND nspname NOT IN ('pg_catalog', 'information_schema')
     AND NOT coalesce(reloptions @> ARRAY['security_invoker=true'], false)
 """
 
 
 @pytest.fixture
 def catalogue(database: Database) -> Iterator[Connection]:
-    with database.engine.connect() as connection:
-        yield connection
+    """The owner, who may look into every schema, in a database where a tenant has one."""
+    tenant = factories.make_tenant(database, isolation=Isolation.SCHEMA)
+    with database.owner_transaction() as owner:
+        assert f"t_{tenant.id.hex}.tenant_model_configs" in tables(owner)
+        yield owner
 
 
 def tables(catalogue: Connection) -> list[str]:

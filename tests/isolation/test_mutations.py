@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
 from sqlalchemy import Connection, inspect, select, text
 
 from control_plane.core import plugins, tenancy
 from control_plane.core.database import Base, Database
 from control_plane.core.tenancy import TenantFiltered
+from control_plane.tenants.models import Isolation
+from tests import factories
 from tests.isolation import test_catalogue
 from tests.isolation.world import World
 
@@ -22,11 +23,6 @@ CLASSES = sorted(
 )
 FILLED = {"Tenant", "TenantConfiguration", "User", "APIKey", "Domain", "TenantModelConfig"}
 """What `World` makes of the other tenant through the API."""
-
-
-@pytest.fixture
-def world(app: Flask, operator: dict[str, str]) -> World:
-    return World(app, operator)
 
 
 def foreign(world: World, entity: type[TenantFiltered]) -> int:
@@ -62,6 +58,7 @@ def raw(world: World, table: str, column: str) -> int:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("isolations", [(Isolation.ROW,) * 2, (Isolation.SCHEMA,) * 2])
 def test_each_table_is_kept_apart_by_its_own_policy(world: World) -> None:
     noticed = set()
     for entity in CLASSES:
@@ -94,6 +91,7 @@ def mutants(owner: Connection) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_the_catalogue_notices_every_weakened_policy(database: Database) -> None:
+    factories.make_tenant(database, isolation=Isolation.SCHEMA)
     with database.owner_transaction() as owner:
         found = list(mutants(owner))
     for table, statement in found:

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 
 from control_plane.app import create_app
 from control_plane.core import tenancy
 from tests import factories
-from tests.isolation.world import PLATFORM_PARAMETERS, World, unknown_ids
+from tests.isolation.world import PLATFORM_PARAMETERS, World, in_each_place, unknown_ids
 from tests.operations import BODIES, good_body
 
 if TYPE_CHECKING:
@@ -64,11 +63,6 @@ def operations(client: FlaskClient) -> Iterator[Operation]:
             )
 
 
-@pytest.fixture
-def world(app: Flask, operator: dict[str, str]) -> World:
-    return World(app, operator)
-
-
 def request_of(world: World, operation: Operation) -> dict[str, Any]:
     """Return a good body and the query that an operation cannot do without."""
     made: dict[str, Any] = {}
@@ -101,6 +95,7 @@ def try_paths(world: World) -> int:
     return tried
 
 
+@in_each_place
 def test_their_ids_in_a_path_are_answered_like_unknown_ones(world: World) -> None:
     before = world.snapshot()
     for name in ("Tenant", "User", "APIKey", "Domain", "TenantModelConfig", "CustomRole"):
@@ -109,6 +104,7 @@ def test_their_ids_in_a_path_are_answered_like_unknown_ones(world: World) -> Non
     assert world.snapshot() == before
 
 
+@in_each_place
 def test_their_ids_in_a_query_are_answered_like_unknown_ones(world: World) -> None:
     tried = set()
     for operation in operations(world.client):
@@ -126,6 +122,7 @@ def test_their_ids_in_a_query_are_answered_like_unknown_ones(world: World) -> No
     assert {"/api/users", "/api/roles"} <= tried
 
 
+@in_each_place
 def test_their_ids_in_a_body_are_answered_like_unknown_ones(world: World) -> None:
     before, tried = world.snapshot(), set()
     for operation in operations(world.client):
@@ -154,6 +151,7 @@ def test_the_world_knows_every_parameter_and_every_body(world: World) -> None:
             assert (operation.method, operation.path) in BODIES, operation
 
 
+@in_each_place
 def test_lists_hold_nothing_of_another_tenant(world: World) -> None:
     seen = 0
     for operation in operations(world.client):

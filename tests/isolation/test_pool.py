@@ -17,13 +17,16 @@ from control_plane.core import tenancy
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings
 from control_plane.tenants import Tenant
+from control_plane.tenants.models import Isolation
 from tests import factories
 
 THREADS, CONNECTIONS, TENANTS = 32, 4, 8
 REQUESTS = int(os.environ.get("ISOLATION_REQUESTS", "100"))
 """Of each thread; 1000 by hand."""
 # Past the ORM's filter on purpose: what is tried is the scope that the connection carries.
-PAST_THE_FILTER = text("SELECT id FROM tenants")
+PAST_THE_FILTER = text(
+    "SELECT id FROM tenants UNION ALL SELECT tenant_id FROM tenant_model_configs"
+)
 
 
 class BrokenRequestError(Exception):
@@ -63,14 +66,16 @@ def request(database: Database, tenant_id: uuid.UUID, chance: random.Random) -> 
 def _after_a_savepoint(session: Session, tenant_id: uuid.UUID) -> set[uuid.UUID]:
     savepoint = session.begin_nested()
     with tenancy.platform_context():
-        assert len(session.scalars(PAST_THE_FILTER).all()) == TENANTS
+        assert len(session.scalars(PAST_THE_FILTER).all()) == 2 * TENANTS
     savepoint.rollback()
     return set(session.scalars(PAST_THE_FILTER))
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_no_request_sees_another_tenants_rows(small_pool: Database) -> None:
-    tenants = [factories.make_tenant(small_pool).id for _ in range(TENANTS)]
+    places = itertools.cycle(Isolation)
+    tenants = [factories.make_tenant(small_pool, isolation=next(places)).id for _ in range(TENANTS)]
+    factories.make_tenant_models(small_pool, tenants)
     opened: list[object] = []
     event.listen(small_pool.engine, "connect", lambda connection, _: opened.append(connection))
 

@@ -1,15 +1,17 @@
 """Two tenants, and everything that the second one owns."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import inspect, select
 
 from control_plane.core import tenancy
 from control_plane.core.database import Base, Database
 from control_plane.core.tenancy import TenantFiltered
+from control_plane.tenants.models import Isolation
 from tests import factories
 from tests.operations import make_one_of_each
 
@@ -20,6 +22,22 @@ PLATFORM_PARAMETERS = {"model_id"}
 """Path parameters that name what belongs to the platform."""
 
 
+_SHARED = (Isolation.ROW, Isolation.ROW)
+
+in_each_place = pytest.mark.parametrize(
+    ("database_url", "isolations"),
+    [
+        ("sqlite", _SHARED),
+        ("postgresql", _SHARED),
+        ("postgresql", (Isolation.ROW, Isolation.SCHEMA)),
+        ("postgresql", (Isolation.SCHEMA, Isolation.SCHEMA)),
+    ],
+    indirect=["database_url"],
+    ids=["sqlite", "row", "row-schema", "schema"],
+)
+"""Runs a test wherever my business data and theirs can lie."""
+
+
 class World:
     """Mine, in whose name requests are made, and theirs, whose things they must not reach.
 
@@ -27,12 +45,16 @@ class World:
     matrix.
     """
 
-    def __init__(self, app: Flask, operator: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: Flask, operator: Mapping[str, str], isolations: Sequence[Isolation] = _SHARED
+    ) -> None:
         self.app = app
         self.client = app.test_client()
         self.database: Database = app.extensions["yumen_database"]
         self.operator = operator
-        self.mine, self.theirs = (factories.make_tenant(self.database) for _ in range(2))
+        self.mine, self.theirs = (
+            factories.make_tenant(self.database, isolation=each) for each in isolations
+        )
         self.me = factories.sign_in(app, factories.make_user(self.database, self.mine))
         self.ids = make_one_of_each(self.client, operator, self.theirs)
         self.queries = {"from": "2026-01-01T00:00:00Z", "to": "2026-01-02T00:00:00Z"}

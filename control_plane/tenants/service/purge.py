@@ -10,12 +10,12 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, plugins, tenancy
+from control_plane.core import clock, plugins, tenancy, tenant_schemas
 from control_plane.core.database import Database
 from control_plane.core.events import emit
 from control_plane.core.plugins import JobContext
 from control_plane.tenants.events import TenantPurged
-from control_plane.tenants.models import Tenant
+from control_plane.tenants.models import Isolation, Tenant
 
 ROWS = 500
 """What a room may delete in one transaction."""
@@ -60,6 +60,8 @@ def purge_part(session: Session, tenant_id: uuid.UUID) -> bool:
     )
     if any(deleted):
         return False
+    if tenant.isolation is Isolation.SCHEMA:
+        tenant_schemas.leave(session, tenant_id)  # with nothing left to take along
     session.delete(tenant)
     session.flush()
     emit(session, TenantPurged(tenant_id=tenant_id))

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from control_plane.core import clock, pagination
+from control_plane.core import clock, pagination, tenant_schemas
 from control_plane.core.errors import Invalid, NotFound
 from control_plane.core.events import emit
+from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
 from control_plane.tenants.events import TenantCreated, TenantUpdated
-from control_plane.tenants.models import Tenant, TenantConfiguration, TenantStatus
+from control_plane.tenants.models import Isolation, Tenant, TenantConfiguration, TenantStatus
 from control_plane.tenants.service.configurations import refuse_unknown_models
 
 
@@ -21,7 +22,9 @@ def create_tenant(session: Session, **fields: Any) -> Tenant:
     """Create an active tenant; `configurations` are the fields of its configuration.
 
     Raises:
-        Invalid: its expiry date is past, or its configuration names an unknown AI model.
+        Invalid: its expiry date is past, its configuration names an unknown AI model, or it shall
+            have a schema and the database has none.
+        Conflict: as many tenants have a schema as may.
     """
     expiry_date = fields.get("expiry_date")
     if expiry_date is not None and expiry_date <= clock.now():
@@ -30,11 +33,26 @@ def create_tenant(session: Session, **fields: Any) -> Tenant:
     refuse_unknown_models(
         session, configured.get("ai_model_access", ()), "configurations/aiModelAccess"
     )
+    fields.setdefault("id", new_id())
+    if fields.get("isolation") is Isolation.SCHEMA:
+        refuse_without_schemas(session)
+        # Before the row: this locks the table that it will be in.
+        tenant_schemas.enter(session, fields["id"])
     tenant = Tenant(**fields, configurations=TenantConfiguration(**configured))
     session.add(tenant)
     session.flush()
     emit(session, TenantCreated(tenant_id=tenant.id))
     return tenant
+
+
+def refuse_without_schemas(session: Session) -> None:
+    """Refuse a database in which a tenant cannot have a schema of its own.
+
+    Raises:
+        Invalid: it is SQLite.
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        raise Invalid.field("isolation", "Must be `row`: SQLite has no schemas; PostgreSQL has.")
 
 
 def get_tenant(session: Session, tenant_id: uuid.UUID, *, lock: bool = False) -> Tenant:

@@ -148,6 +148,7 @@ def test_a_day_of_usage_is_not_read_around_its_parent(database: Database) -> Non
             text(
                 "SELECT inhrelid::regclass::text FROM pg_inherits JOIN pg_class ON inhrelid = oid"
                 " WHERE relrowsecurity AND relforcerowsecurity"
+                " AND inhparent = 'usage_events'::regclass"
             )
         ).all()
     assert len(days) == 4
