@@ -70,6 +70,10 @@ faults: $(VENV)/test.stamp ## Kill and wipe things under load, and match the set
 bench: $(VENV)/test.stamp ## Measure what Yumen costs and promises, bare nginx beside it
 	$(BIN)/python -m tests.bench $(BENCH)
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/test.stamp ## Measure 100,000 tenants with 1,000,000 keys (a quarter of an hour)
+	$(BIN)/python -m tests.bench scale
+
 .PHONY: contract
 contract: $(VENV)/test.stamp ## Write openresty/contract from control_plane/contract
 	$(BIN)/python -m control_plane.contract.export

@@ -154,8 +154,20 @@ class NginxServer:
 
     def start(self) -> None:
         """Render and start nginx; wait until it answers."""
-        prefix = render(self.settings)
-        command = [nginx_binary(), "-p", str(prefix), "-c", "nginx.conf", "-e", "logs/error.log"]
+        render(self.settings)
+        self.start_rendered()
+
+    def start_rendered(self) -> None:
+        """Start nginx on the files that are there; wait until it answers."""
+        command = [
+            nginx_binary(),
+            "-p",
+            str(self.prefix),
+            "-c",
+            "nginx.conf",
+            "-e",
+            "logs/error.log",
+        ]
         self.process = subprocess.Popen(command, start_new_session=True)
         until(self.answers, "nginx answers", 20)
 

@@ -30,6 +30,16 @@ class NodeStatusSchema(Document):
         load_default=False,
         metadata={"description": "Whether more was refused than is named."},
     )
+    memory_bytes = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Size of the memory for the configuration."},
+    )
+    memory_free_bytes = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "Of it, what no document has begun to fill."},
+    )
     workers = fields.List(
         fields.Integer(), required=True, metadata={"description": "Process ids of the workers."}
     )

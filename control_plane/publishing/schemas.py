@@ -38,6 +38,14 @@ class NodeSchema(Schema):
     more_refusals = fields.Boolean(
         metadata={"description": "Whether the node refused more than it names."}
     )
+    memory_bytes = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Size of its memory for the configuration; null is unknown."},
+    )
+    memory_free_bytes = fields.Integer(
+        allow_none=True,
+        metadata={"description": "Of it, what is still free; at none, documents are refused."},
+    )
     last_seen = fields.AwareDateTime()
 
 

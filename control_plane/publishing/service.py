@@ -32,6 +32,8 @@ class Node:
     workers: int
     refusals: list[dict[str, Any]]
     more_refusals: bool
+    memory_bytes: int | None
+    memory_free_bytes: int | None
     last_seen: datetime.datetime
 
     @property
@@ -83,6 +85,8 @@ def _node(
         workers=len(held.get("workers", ())),
         refusals=held.get("refusals", []),
         more_refusals=held.get("moreRefusals", False),
+        memory_bytes=held.get("memoryBytes"),
+        memory_free_bytes=held.get("memoryFreeBytes"),
         last_seen=datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC),
     )
 

@@ -39,6 +39,11 @@ class Client:
     host: str
     key: str
 
+    @property
+    def public_id(self) -> str:
+        """The part of the key by which the gateway finds it."""
+        return self.key.split("_")[2]
+
 
 @dataclass
 class Row:
@@ -73,13 +78,13 @@ def bench(size: float) -> list[Figure]:
 def _measure(
     installation: Installation, workers: Workers, name: str, changes: int
 ) -> Iterator[Row]:
-    client = _new_tenant(installation, workers)[1]
+    client = new_tenant(installation, workers)[1]
 
     def switch() -> float:
-        return _switch(installation, workers, client)
+        return switch_tenant(installation, workers, client)
 
     def create() -> float:
-        return _new_tenant(installation, workers)[0]
+        return new_tenant(installation, workers)[0]
 
     for change, run in (("tenant suspended or resumed", switch), ("new tenant", create)):
         row = Row(change, name, "idle", IDLE_MS)
@@ -92,7 +97,7 @@ def _measure(
         yield row
 
 
-def _switch(installation: Installation, workers: Workers, client: Client) -> float:
+def switch_tenant(installation: Installation, workers: Workers, client: Client) -> float:
     """Suspend the tenant if it is served, or else resume it; return how long that took."""
     served = 200 in workers.statuses(client.host, client.key).values()
     with platform_context(), installation.database.session() as session:
@@ -103,7 +108,7 @@ def _switch(installation: Installation, workers: Workers, client: Client) -> flo
         return _commit(session) + workers.time_to(403 if served else 200, client.host, client.key)
 
 
-def _new_tenant(installation: Installation, workers: Workers) -> tuple[float, Client]:
+def new_tenant(installation: Installation, workers: Workers) -> tuple[float, Client]:
     """Make a tenant with a domain and a key, whom no worker knows; return how long that took."""
     host = f"bench-{next(_numbers)}.test"
     with platform_context(), installation.database.session() as session:

@@ -90,8 +90,28 @@ local function make_spare(premature)
 end
 
 
+--- Take the directory of this process for the life of it. Returns true; or nil, err.
+--
+-- By the lock the shipper knows that this process lives: no segment may be there without it.
+local function take_directory()
+    if lock then
+        return true
+    end
+    local ok, err = files.make_directory(directory)
+    if not ok then
+        return nil, err
+    end
+    lock, err = files.lock(directory .. "/lock")
+    return lock, err
+end
+
+
 --- Move on to the next segment. Returns true; or nil, err.
 local function advance()
+    local ok, problem = take_directory()
+    if not ok then
+        return nil, problem
+    end
     local mapped = spare
     if not mapped then
         local err
@@ -112,17 +132,14 @@ local function advance()
 end
 
 
---- Open this process's journal; a worker without one refuses every call that must be metered.
+--- Open this process's journal; a worker without one refuses every call that must be metered, and
+-- tries again with each.
 function _M.init_worker()
     pid = ngx.worker.pid()
     started_us = clock.micros()
     size = node.segment_bytes
     directory = format("%s/%d-%d", node.journal, started_us, pid)
-    local ok, err = files.make_directory(directory)
-    if ok then
-        lock, err = files.lock(directory .. "/lock")
-        ok = lock and advance()
-    end
+    local ok, err = advance()
     if not ok then
         log.error("journal: ", err)
     end

@@ -7,6 +7,7 @@ local log = require "yumen.core.log"
 local node = require "yumen.core.node"
 local redis_client = require "yumen.core.redis"
 local semaphore = require "ngx.semaphore"
+local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
 
 local exiting = ngx.worker.exiting
@@ -20,7 +21,7 @@ local TURNS = 500
 local PAUSE = 1
 
 local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"moreRefusals":%s,'
-    .. '"workers":%s,"seenAt":%d,"contract":%d}'
+    .. '"memoryBytes":%d,"memoryFreeBytes":%d,"workers":%s,"seenAt":%d,"contract":%d}'
 
 local _M = {}
 
@@ -30,9 +31,10 @@ local changed = semaphore.new()
 local function report(redis)
     local workers = state.workers()
     local refusals, more = state.refusals()
+    local capacity, free = shm.memory()
     local now = clock.millis()
     local status = STATUS:format(node.node, workers.epoch, workers.number,
-                                 json.encode_list(refusals), tostring(more),
+                                 json.encode_list(refusals), tostring(more), capacity, free,
                                  json.encode_list(workers.pids), now, documents.contract)
     redis:init_pipeline()
     redis:hset(keys.node .. node.node, "status", status)

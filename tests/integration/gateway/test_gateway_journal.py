@@ -199,3 +199,19 @@ def test_full_disk_refuses_calls_and_still_ends_those_that_began(single: Node) -
     ended = {r.request_id for r in records if r.kind is Kind.END}
     assert begun == ended == {i for i, status in load.answered.items() if status == 200}
     assert not list((node.gateway.prefix / "journal").rglob("*.tmp"))
+
+
+def test_a_journal_that_could_not_be_opened_is_when_it_can(single: Node) -> None:
+    node = single
+    journal = node.gateway.prefix / "journal"
+    node.gateway.stop()
+    journal.rename(journal.with_name("former"))
+    journal.touch()  # what is no directory takes none
+    node.gateway.start_rendered()
+    until(lambda: node.gateway.call("GET", "/readyz", "x").ok, "the worker has begun", 5)
+    assert node.call().json()["error"]["code"] == "journal_unavailable"
+    journal.unlink()
+    journal.mkdir()
+    assert node.call().status_code == 200
+    (own,) = journal.iterdir()
+    assert {path.name for path in own.iterdir()} >= {"lock", "000001.seg"}

@@ -9,7 +9,9 @@ _G.ngx = setmetatable({
     config = { subsystem = "http" },
     -- PCRE is nginx's; the specs use patterns that are Lua patterns as well.
     re = { find = function(text, pattern) return text:find(pattern) end },
+    now = os.time,
     time = os.time,
+    worker = setmetatable({ pid = function() return 7 end }, { __index = absent }),
 }, { __index = absent })
 
 for _, name in ipairs { "resty.core.base", "ngx.balancer", "ngx.semaphore" } do

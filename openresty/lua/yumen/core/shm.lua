@@ -152,6 +152,13 @@ function _M.sweep(seen, epoch, number)
 end
 
 
+--- How large this memory is and how much of it is free, in bytes; what is free in begun pages is
+-- not counted.
+function _M.memory()
+    return dict:capacity(), dict:free_space()
+end
+
+
 --- Whether no document is held.
 function _M.is_empty()
     for _, key in ipairs(dict:get_keys(2)) do
