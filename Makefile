@@ -13,6 +13,9 @@ RUNTIME_PACKAGES := python3-venv nginx libnginx-mod-http-lua lua-resty-core lua-
     lua-cjson lua-nginx-redis lua-nginx-dns redis-server ca-certificates curl
 TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git
 
+# What the tests of single sign-on sign in at.
+OIDC_PROVIDER := tests/oidc_provider
+
 # These start whole installations and count on the machine: one after the other.
 WHOLE_SYSTEM_TESTS := tests/integration/launcher tests/e2e tests/faults
 
@@ -103,8 +106,11 @@ $(VENV)/runtime.stamp: requirements/runtime.txt setup.cfg pyproject.toml
 	@$(BIN)/pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(VENV)/test.stamp: requirements/dev.txt $(VENV)/runtime.stamp
+$(VENV)/test.stamp: requirements/dev.txt $(OIDC_PROVIDER)/package-lock.json $(VENV)/runtime.stamp
 	@packages="$(TEST_PACKAGES)"; $(install_packages)
+	@command -v npm >/dev/null || { packages="nodejs npm"; $(install_packages); }
+	@echo "Installing an identity provider for tests …"
+	@npm ci --prefix $(OIDC_PROVIDER) --ignore-scripts --no-audit --no-fund --loglevel error
 	@echo "Installing Python packages for tests …"
 	@$(BIN)/pip install -q --require-hashes -r requirements/dev.txt
 	@touch $@

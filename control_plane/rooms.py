@@ -7,5 +7,6 @@ ROOMS = (
     "control_plane.ai_models",
     "control_plane.usage",
     "control_plane.service_clients",
+    "control_plane.single_sign_on",
     "control_plane.publishing",
 )

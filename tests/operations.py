@@ -19,6 +19,13 @@ _ROLES = "/api/roles/{role_id}"
 _KEY = "/api/tenants/{tenant_id}/api-keys/{key_id}"
 _CLIENT = {"name": "nightly", "role": "viewer"}
 _CLIENTS = "/api/service-clients/{client_id}"
+_PROVIDER = {
+    "name": "Company",
+    "issuer": "https://203.0.114.9",
+    "clientId": "yumen",
+    "isActive": False,  # nobody is called
+}
+_PROVIDERS = "/api/identity-providers/{provider_id}"
 _MAILED = {"token": "x", "newPassword": "another long one"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/auth/login"): {"username": "x", "password": factories.PASSWORD},
@@ -43,6 +50,10 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", _KEY): {"name": "x"},
     ("patch", _KEY): {"name": "changed"},
     ("post", f"{_KEY}/rotate"): {},
+    ("post", "/api/auth/providers/exchange"): {"code": "x", "state": "x"},
+    ("post", "/api/identity-providers"): _PROVIDER,
+    ("put", _PROVIDERS): _PROVIDER,
+    ("patch", _PROVIDERS): {"name": "changed"},
     ("post", "/api/service-clients"): _CLIENT,
     ("put", _CLIENTS): _CLIENT,
     ("patch", _CLIENTS): {"name": "changed"},
@@ -99,6 +110,7 @@ def make_one_of_each(
         "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),
         "sign_in_id": client.get("/api/auth/sign-ins", headers=signed_in).json[0]["id"],
         "client_id": make("/api/service-clients", {**_CLIENT, "tenantId": str(tenant.id)}),
+        "provider_id": make("/api/identity-providers", {**_PROVIDER, "tenantId": str(tenant.id)}),
         "key_id": make(f"{url}/api-keys", {"name": "key"}),
         "domain_id": make(f"{url}/domains", {"domainName": f"{short}.example.com"}),
         "model_id": model_id,

@@ -137,5 +137,10 @@ def yumen_tenant_domains(
 
 
 @hookspec(firstresult=True)
+def yumen_tenant_of_domain(session: Session, domain_name: str) -> uuid.UUID | None:
+    """Return the tenant that has proved this domain name, None when there is none."""
+
+
+@hookspec(firstresult=True)
 def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
     """Return those of *ids* that are not the id of an AI model."""

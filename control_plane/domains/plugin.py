@@ -65,3 +65,9 @@ def yumen_tenant_domains(
     for domain in session.scalars(service.domains_of(*tenant_ids)):
         found.setdefault(domain.tenant_id, []).append(schema.dump(domain))
     return found
+
+
+@hookimpl
+def yumen_tenant_of_domain(session: Session, domain_name: str) -> uuid.UUID | None:
+    """Return the tenant that has proved a name."""
+    return service.find_tenant(session, domain_name)

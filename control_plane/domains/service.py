@@ -15,6 +15,7 @@ from control_plane.core.errors import Conflict, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
+from control_plane.domains import names
 from control_plane.domains.events import DomainRemoved, DomainVerified
 from control_plane.domains.models import Domain
 
@@ -47,6 +48,16 @@ def get_domain(session: Session, tenant_id: uuid.UUID, domain_id: uuid.UUID) -> 
     if domain is None or domain.tenant_id != tenant_id:
         raise NotFound("domain")
     return domain
+
+
+def find_tenant(session: Session, domain_name: str) -> uuid.UUID | None:
+    """Return the tenant that has proved a name, however it is written; None when there is none."""
+    try:
+        name = names.normalise(domain_name)
+    except ValueError:
+        return None
+    query = select(Domain.tenant_id).where(Domain.domain_name == name, Domain.is_verified.is_(True))
+    return session.scalar(query)
 
 
 def add_domain(

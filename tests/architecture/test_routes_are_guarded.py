@@ -29,6 +29,10 @@ PUBLIC = {
     ("POST", "/api/auth/login"),
     ("POST", "/api/auth/password-reset"),
     ("POST", "/api/auth/password-reset/confirm"),
+    ("GET", "/api/auth/providers"),
+    ("GET", "/api/auth/providers/<uuid:provider_id>/callback"),
+    ("GET", "/api/auth/providers/<uuid:provider_id>/login"),
+    ("POST", "/api/auth/providers/exchange"),
     ("POST", "/api/auth/refresh-token"),
     ("POST", "/api/oauth/token"),
 }

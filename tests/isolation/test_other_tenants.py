@@ -34,11 +34,12 @@ class Operation(NamedTuple):
     in_query: Mapping[str, dict[str, Any]]
     body: str | None
     properties: Mapping[str, dict[str, Any]]
+    is_public: bool
 
     @property
     def names_a_tenants_thing(self) -> bool:
-        """Whether its path leads to something that belongs to a tenant."""
-        return bool(set(self.in_path) - PLATFORM_PARAMETERS)
+        """Whether its path leads to something that belongs to a tenant, and not to everybody."""
+        return bool(set(self.in_path) - PLATFORM_PARAMETERS) and not self.is_public
 
 
 def operations(client: FlaskClient) -> Iterator[Operation]:
@@ -60,6 +61,7 @@ def operations(client: FlaskClient) -> Iterator[Operation]:
                 {p["name"]: p["schema"] for p in parameters if p.get("in") == "query"},
                 body,
                 schemas[body]["properties"] if body else {},
+                operation.get("security") == [],
             )
 
 

@@ -24,6 +24,9 @@ models:
      isActive: false}
 roles:
   - {name: Auditor, description: Sees usage, permissions: ["usage:read", "tenants:read"]}
+identityProviders:
+  - {name: Company, issuer: "http://127.0.0.1:9000/", clientId: yumen, defaultRole: Auditor,
+     clientSecret: {env: SIGN_ON}, scopes: [openid, email], allowedEmailDomains: [example.com]}
 tenants:
   - id: 0198c0de-0000-7000-8000-000000000001
     name: 诊所
@@ -44,9 +47,20 @@ tenants:
       - {model: gpt_}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
+    identityProviders:
+      - {name: Clinic, issuer: "http://127.0.0.1:9001", clientId: yumen, isActive: false,
+         clientSecret: {env: SIGN_ON}}
   - {name: Second, isSuspended: true, suspensionReason: unpaid}
   - {name: Third}
 """
+
+
+SECRETS = {"GPT_KEY": "sk-one", "SIGN_ON": "sk-two"}
+COPIED = {
+    "SECRET_MODELS_GPT_APIKEY": "sk-one",
+    "SECRET_IDENTITYPROVIDERS_COMPANY_CLIENTSECRET": "sk-two",
+    "SECRET_TENANTS_IDENTITYPROVIDERS_CLINIC_CLIENTSECRET": "sk-two",
+}
 
 
 @pytest.fixture
@@ -59,23 +73,20 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, GPT_KEY="sk-one")[-1] == (
-        "11 created, 0 changed, 0 deleted, 0 unchanged."
-    )
+    assert here.apply(full, **SECRETS)[-1] == ("13 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
-    assert "sk-one" not in exported
+    assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    secret = {"SECRET_MODELS_GPT_APIKEY": "sk-one"}
-    assert elsewhere.apply(copy, **secret)[-1].startswith("11 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("13 created,")
     assert elsewhere.run("export") == exported
-    assert elsewhere.apply(copy, "--prune", **secret) == [
-        "0 created, 0 changed, 0 deleted, 11 unchanged."
+    assert elsewhere.apply(copy, "--prune", **COPIED) == [
+        "0 created, 0 changed, 0 deleted, 13 unchanged."
     ]
 
 
 def test_every_kind_and_field_is_in_the_round_trip(here: Installation, full: Path) -> None:
-    here.apply(full, GPT_KEY="sk-one")
+    here.apply(full, **SECRETS)
     exported = yaml.safe_load(here.run("export"))
     tenant = exported["tenants"][0]
     for known, found in ((kinds.of_platform(), exported), (kinds.of_tenant(), tenant)):
@@ -103,17 +114,17 @@ def test_what_the_api_makes_is_in_the_export(
 def test_a_folder_has_a_file_for_each_tenant(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    here.apply(full, GPT_KEY="sk-one")
+    here.apply(full, **SECRETS)
     folder = tmp_path / "git"
     (folder / "tenants").mkdir(parents=True)
     (folder / "tenants" / "mine.yaml").write_text("manifest: 1\n")
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    assert len(files) == 6
-    assert files[:2] == ["models.yaml", "roles.yaml"]
-    assert files[2] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
-    lines = elsewhere.apply(folder, SECRET_MODELS_GPT_APIKEY="sk-one")
-    assert lines[-1].startswith("11 created,")
+    assert len(files) == 7
+    assert files[:3] == ["identityProviders.yaml", "models.yaml", "roles.yaml"]
+    assert files[3] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
+    lines = elsewhere.apply(folder, **COPIED)
+    assert lines[-1].startswith("13 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.
@@ -126,4 +137,4 @@ def test_a_folder_has_a_file_for_each_tenant(
 
 def test_every_room_that_has_rows_of_operators_declares_them(database: Database) -> None:
     sections = {kind.section for kind in plugins.declared("yumen_manifest_kinds")}
-    assert sections >= {"tenants", "roles", "domains", "models"}
+    assert sections >= {"tenants", "roles", "domains", "models", "identityProviders"}
