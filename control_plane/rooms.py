@@ -4,6 +4,7 @@ ROOMS = (
     "control_plane.tenants",
     "control_plane.identity",
     "control_plane.domains",
+    "control_plane.issuers",
     "control_plane.ai_models",
     "control_plane.usage",
     "control_plane.service_clients",

@@ -14,6 +14,8 @@ MODEL = {
     "endpoint": "https://203.0.114.9/v1",
     "costPerCall": "0.01",
 }
+_ISSUER = {"issuer": "https://203.0.114.9", "audiences": ["ai"]}
+_ISSUERS = "/api/tenants/{tenant_id}/issuers"
 _ROLE = {"name": "auditor", "permissions": ["usage:read"]}
 _ROLES = "/api/roles/{role_id}"
 _KEY = "/api/tenants/{tenant_id}/api-keys/{key_id}"
@@ -61,6 +63,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/oauth/token"): {"grant_type": "client_credentials"},
     ("post", "/api/tenants/{tenant_id}/domains"): {"domainName": "x.example.com"},
     ("post", "/api/tenants/{tenant_id}/domains/{domain_id}/verify"): {"method": "manual"},
+    ("post", _ISSUERS): _ISSUER,
+    ("put", f"{_ISSUERS}/{{issuer_id}}"): _ISSUER,
+    ("patch", f"{_ISSUERS}/{{issuer_id}}"): {"isActive": False},
     ("post", "/api/models"): MODEL,
     ("put", "/api/models/{model_id}"): MODEL,
     ("patch", "/api/models/{model_id}"): {"isActive": False},
@@ -113,6 +118,7 @@ def make_one_of_each(
         "provider_id": make("/api/identity-providers", {**_PROVIDER, "tenantId": str(tenant.id)}),
         "key_id": make(f"{url}/api-keys", {"name": "key"}),
         "domain_id": make(f"{url}/domains", {"domainName": f"{short}.example.com"}),
+        "issuer_id": make(f"{url}/issuers", _ISSUER),
         "model_id": model_id,
         "config_id": make(f"{url}/models", {"modelId": model_id}),
     }

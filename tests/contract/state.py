@@ -3,6 +3,7 @@
 Everything is a pure function of the names, so that a case's documents are the same each time.
 """
 
+import base64
 import datetime
 import hashlib
 import uuid
@@ -11,14 +12,19 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import jwt
 import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.orm import Session
 
 from control_plane.ai_models.models import AIModel, TenantModelConfig
+from control_plane.core import clock
 from control_plane.core.crypto import row_aad
 from control_plane.core.database import keyring
 from control_plane.domains.models import Domain
 from control_plane.identity.models import APIKey, APIKeySecret
+from control_plane.issuers.models import Issuer, KeySet
 from control_plane.tenants.models import (
     EVERY_MODEL,
     Tenant,
@@ -36,6 +42,11 @@ SECRETS = {
     for name in ("master", "pepper", "seal")
 }
 """Fixed secrets of no value to anyone: with them digests and seals are the same each time."""
+
+ISSUER_KEY = serialization.load_pem_private_key(
+    (Path(__file__).parent / "secrets" / "issuer.pem").read_bytes(), None
+)
+assert isinstance(ISSUER_KEY, Ed25519PrivateKey)
 
 
 def identifier(kind: str, name: str) -> uuid.UUID:
@@ -118,6 +129,8 @@ def _add_to_tenant(session: Session, tenant_id: uuid.UUID, tenant: Mapping[str, 
         )
     for name, key in tenant.get("keys", {}).items():
         _add_key(session, tenant_id, name, key)
+    for name, issuer in tenant.get("issuers", {}).items():
+        _add_issuer(session, tenant_id, name, issuer)
     for name, config in tenant.get("models", {}).items():
         session.add(
             TenantModelConfig(
@@ -156,6 +169,35 @@ def _add_key(session: Session, tenant_id: uuid.UUID, name: str, key: Mapping[str
             **limits,
         )
     )
+
+
+def _add_issuer(
+    session: Session, tenant_id: uuid.UUID, name: str, issuer: Mapping[str, Any]
+) -> None:
+    """Add an issuer whose one key is that of `token_text`."""
+    der = ISSUER_KEY.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    key = {"kid": "1", "algorithm": "EdDSA", "publicKey": base64.b64encode(der).decode()}
+    session.add(
+        Issuer(
+            id=identifier("issuer", name),
+            tenant_id=tenant_id,
+            issuer=name,
+            audiences=issuer["audiences"],
+            algorithms=issuer["algorithms"],
+            user_claim=issuer.get("userClaim", "sub"),
+            clock_leeway=issuer.get("clockLeeway", 0),
+            is_active=issuer.get("isActive", True),
+            key_set=KeySet(tenant_id=tenant_id, keys=[key]),
+        )
+    )
+
+
+def token_text(claims: Mapping[str, Any]) -> str:
+    """Return an end user's token with *claims*, good for a minute, by the key of all issuers."""
+    ends = int(clock.now().timestamp()) + 60
+    return jwt.encode({"exp": ends, **claims}, ISSUER_KEY, "EdDSA", headers={"kid": "1"})
 
 
 def _moment(text: str | None) -> datetime.datetime | None:

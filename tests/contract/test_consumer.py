@@ -59,6 +59,8 @@ def _serve(gateway: NginxServer, upstream: Upstream, case: Path) -> None:
 def _send(gateway: NginxServer, request: Mapping[str, Any]) -> requests.Response:
     path = re.sub(r"\{key:([^}]+)\}", lambda found: state.key_text(found[1]), request["path"])
     headers = {"Content-Type": "application/json", **request.get("headers", {})}
+    if "token" in request:
+        headers["authorization"] = f"Bearer {state.token_text(request['token'])}"
     if "key" in request:
         text = state.key_text(request["key"])
         if request.get("damage") == "crc":

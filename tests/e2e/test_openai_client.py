@@ -3,7 +3,9 @@
 import openai
 import pytest
 
+from control_plane.core.clock import now
 from tests.e2e.conftest import openai_client
+from tests.identity_server import IdentityServer
 from tests.stack import Stack, until
 
 ASK = [{"role": "user", "content": "Say something."}]
@@ -153,3 +155,27 @@ def test_a_stream_cut_by_the_upstream_is_not_a_success(stack: Stack, client: ope
     assert event["outcome"] == "aborted"
     assert event["statusCode"] == 200, "which is why the status proves nothing"
     assert event["events"] > 0
+
+
+def test_an_end_user_calls_with_the_token_of_his_tenants_own_issuer(stack: Stack) -> None:
+    with IdentityServer() as provider:
+        issuers = f"/api/tenants/{stack.ready['demo']['tenantId']}/issuers"
+        body = {"issuer": provider.url, "audiences": ["clinic"]}
+        made = stack.api("POST", issuers, json=body)
+        until(lambda: stack.api("GET", f"{issuers}/{made['id']}")["keys"], "its keys", 10)
+        token = provider.token(aud="clinic", sub="patient-7", exp=now().timestamp() + 300)
+        with openai_client(stack, key=token) as client:
+            until(lambda: _answers(client, stack.ready["demo"]["model"]), "the token is taken", 5)
+        (event, *_) = until(
+            lambda: [each for each in stack.usage_events() if each["userId"] == "patient-7"],
+            "the call in usage",
+            5,
+        )
+        assert event["apiKeyId"] == made["id"]
+
+
+def _answers(client: openai.OpenAI, model: str) -> bool:
+    try:
+        return bool(client.chat.completions.create(model=model, messages=ASK).choices)
+    except openai.AuthenticationError:
+        return False

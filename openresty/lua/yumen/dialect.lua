@@ -23,6 +23,8 @@ local CODES = {
         .. "'Authorization: Bearer'." },
     invalid_api_key = { 401, AUTHENTICATION, "The API key is wrong, expired or revoked, or belongs "
         .. "to another host name." },
+    invalid_token = { 401, AUTHENTICATION, "The token is wrong or expired, or was not made for "
+        .. "this host name." },
 
     forbidden = { 403, PERMISSION, "This is not allowed." },
     key_address_not_allowed = { 403, PERMISSION, "This API key may not be used from this address; "

@@ -31,6 +31,7 @@ local HEADER_BYTES = layout.header_bytes
 local RECORD_BYTES = layout.record_bytes
 local KIND_BEGIN, KIND_END = layout.kind_begin, layout.kind_end
 local FLAG_STREAM = layout.flag_stream
+local NOBODY = "\0"             -- the user of a call with an API key, as a counted text
 -- A record with its five texts, each with a length byte and at most 255 long, and its frame.
 local MOST_BYTES = FRAME_BYTES + RECORD_BYTES + 5 * 256 + 7
 
@@ -169,7 +170,7 @@ local function make_identity(credential)
 end
 
 
---- The bytes of the model, and the texts behind the request id by the cost multiplier.
+--- The bytes of the model, and the texts of its prices by the cost multiplier.
 local function make_prices(model)
     model.journal_uuid = uuid_bytes(model.id)
     model.journal_prices = {}
@@ -179,7 +180,7 @@ end
 
 local function make_price(model, multiplier)
     local prices = model.journal_prices
-    prices[multiplier] = counted(model.costPerCall) .. counted(multiplier) .. counted("")
+    prices[multiplier] = counted(model.costPerCall) .. counted(multiplier)
     return prices[multiplier]
 end
 
@@ -187,6 +188,12 @@ end
 local function make_endpoint(route)
     route.journal_endpoint = counted(route.endpoint)
     return route.journal_endpoint
+end
+
+
+local function make_user(credential)
+    credential.journal_user = counted(credential.user)
+    return credential.journal_user
 end
 
 
@@ -206,7 +213,10 @@ local function identify(record, payload, ctx)
     copy(payload + length + 1, id, #id)
     length = length + 1 + #id
     copy(payload + length, price, #price)
-    return length + #price
+    length = length + #price
+    local user = credential.user and (credential.journal_user or make_user(credential)) or NOBODY
+    copy(payload + length, user, #user)
+    return length + #user
 end
 
 

@@ -1,4 +1,4 @@
---- Whether a tenant, or a key of it, may call at this second.
+--- Whether a tenant, or a credential of it (an API key or an end user's token), may call now.
 --
 -- Both documents say until when; nothing has to be published for that moment to come.
 local seconds = require("yumen.core.clock").seconds
@@ -25,10 +25,15 @@ function _M.of_tenant(tenant)
 end
 
 
---- The same of a key.
--- @param credential  its document; nil when there is none any more
-function _M.of_key(credential)
-    return (not credential or is_over(credential)) and "invalid_api_key" or nil
+--- The code with which requests with such a credential are refused.
+function _M.refusal_of(credential)
+    return credential.user and "invalid_token" or "invalid_api_key"
+end
+
+
+--- The same as `of_tenant`, of a credential.
+function _M.of_credential(credential)
+    return is_over(credential) and _M.refusal_of(credential) or nil
 end
 
 

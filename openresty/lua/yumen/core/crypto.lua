@@ -1,4 +1,4 @@
---- libcrypto by FFI: digests of API keys, sealed upstream keys, checksums.
+--- libcrypto by FFI: digests of API keys, sealed upstream keys, signatures of tokens, checksums.
 local ffi = require "ffi"
 local bit = require "bit"
 local node = require "yumen.core.node"
@@ -6,6 +6,7 @@ local node = require "yumen.core.node"
 local band, bxor, bor = bit.band, bit.bxor, bit.bor
 local byte = string.byte
 local cast = ffi.cast
+local char = string.char
 local fill = ffi.fill
 local format = string.format
 local gsub = string.gsub
@@ -30,13 +31,25 @@ int EVP_DecryptUpdate(EVP_CIPHER_CTX *ctx, unsigned char *out, int *out_length,
                       const unsigned char *data, int length);
 int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *ctx, unsigned char *out, int *out_length);
 int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *ctx, int type, int argument, void *pointer);
+typedef struct evp_pkey_st EVP_PKEY;
+typedef struct evp_pkey_ctx_st EVP_PKEY_CTX;
+typedef struct evp_md_ctx_st EVP_MD_CTX;
+EVP_PKEY *d2i_PUBKEY(EVP_PKEY **key, const unsigned char **data, long length);
+void EVP_PKEY_free(EVP_PKEY *key);
+EVP_MD_CTX *EVP_MD_CTX_new(void);
+void EVP_MD_CTX_free(EVP_MD_CTX *ctx);
+int EVP_DigestVerifyInit(EVP_MD_CTX *ctx, EVP_PKEY_CTX **key_ctx, const EVP_MD *type,
+                         ENGINE *engine, EVP_PKEY *key);
+int EVP_DigestVerify(EVP_MD_CTX *ctx, const unsigned char *signature, size_t signature_length,
+                     const unsigned char *data, size_t length);
 void ERR_clear_error(void);
 ]]
 
 local NEEDED = {
     "EVP_sha256", "EVP_aes_256_gcm", "HMAC", "SHA256", "EVP_CIPHER_CTX_new", "EVP_CIPHER_CTX_free",
     "EVP_DecryptInit_ex", "EVP_DecryptUpdate", "EVP_DecryptFinal_ex", "EVP_CIPHER_CTX_ctrl",
-    "ERR_clear_error",
+    "d2i_PUBKEY", "EVP_PKEY_free", "EVP_MD_CTX_new", "EVP_MD_CTX_free", "EVP_DigestVerifyInit",
+    "EVP_DigestVerify", "ERR_clear_error",
 }
 local DIGEST_BYTES = 32
 local NONCE_BYTES = 12
@@ -134,6 +147,64 @@ function _M.open_sealed(base64, aad)
         crypto.ERR_clear_error()
     end
     return text
+end
+
+
+--- A public key to verify with, of its SubjectPublicKeyInfo (DER, base64); or nil.
+function _M.public_key(base64)
+    local der = ngx.decode_base64(base64)
+    if not der then
+        return nil
+    end
+    local at = ffi.new("const unsigned char *[1]", cast("const unsigned char *", der))
+    local key = crypto.d2i_PUBKEY(nil, at, #der)
+    if key == nil then
+        crypto.ERR_clear_error()
+        return nil
+    end
+    return ffi.gc(key, crypto.EVP_PKEY_free)
+end
+
+
+--- A positive integer of big-endian bytes as DER has it.
+local function der_integer(bytes)
+    bytes = gsub(bytes, "^%z+", "")
+    if bytes == "" or byte(bytes) >= 0x80 then
+        bytes = "\0" .. bytes
+    end
+    return "\2" .. char(#bytes) .. bytes
+end
+
+
+-- How a JSON Web Signature has its signature, and how libcrypto wants it.
+local SIGNATURES = {
+    RS256 = function(signature) return signature, sha256_algorithm end,
+    EdDSA = function(signature) return signature, nil end,
+    ES256 = function(signature)
+        if #signature ~= 64 then
+            return nil
+        end
+        local pair = der_integer(sub(signature, 1, 32)) .. der_integer(sub(signature, 33))
+        return "\48" .. char(#pair) .. pair, sha256_algorithm
+    end,
+}
+
+
+--- Whether a key made a signature of a text, by an algorithm of RFC 7518 (RS256, ES256, EdDSA).
+-- @param key  of `public_key`; its kind must be the algorithm's
+function _M.verify(key, algorithm, signature, text)
+    local encoded, digest_type = SIGNATURES[algorithm](signature)
+    if not encoded then
+        return false
+    end
+    local ctx = crypto.EVP_MD_CTX_new()
+    local good = crypto.EVP_DigestVerifyInit(ctx, nil, digest_type, nil, key) == 1
+        and crypto.EVP_DigestVerify(ctx, encoded, #encoded, text, #text) == 1
+    crypto.EVP_MD_CTX_free(ctx)
+    if not good then
+        crypto.ERR_clear_error()
+    end
+    return good
 end
 
 

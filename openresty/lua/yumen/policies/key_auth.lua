@@ -1,9 +1,11 @@
---- Lets a request pass with a key of its tenant: `Authorization: Bearer` or `x-api-key`.
+--- Lets a request pass with a key of its tenant (`Authorization: Bearer` or `x-api-key`), or with
+-- the token that the tenant's own issuer gave to an end user (`Authorization: Bearer`).
 --
 -- A header that was good once is found by its own text, without looking into it. What is remembered
--- dies with the credential's document: `config.get` hands out a new table as soon as it changed.
+-- dies with the document it came from: `config.get` hands out a new table as soon as it changed.
 local core = require "yumen.core"
 local config = require "yumen.config"
+local end_user = require "yumen.end_user"
 local key_scope = require "yumen.key_scope"
 local standing = require "yumen.standing"
 
@@ -43,17 +45,29 @@ local function identify(key)
 end
 
 
---- The credential of a header's text, which `read` turns into a key; or nil.
-local function credential_of(header, read)
-    local document = known:get(header)
-    if document and config.get("credentials", document.id) == document then
-        return document
+--- Whether a credential is still what was remembered. One issuer may serve several tenants, so that
+-- the same token can be good at the domains of each.
+local function is_current(credential, tenant)
+    if credential.user then
+        return credential.tenant == tenant.id and end_user.is_current(credential)
     end
-    document = identify(read and read(header) or header)
-    if document then
-        known:set(header, document)
+    return config.get("credentials", credential.id) == credential
+end
+
+
+--- The credential of a header's text; or nil.
+-- @param read  turns the text into a key or a token; nil when it is a key
+local function credential_of(header, read, tenant)
+    local credential = known:get(header)
+    if credential and is_current(credential, tenant) then
+        return credential
     end
-    return document
+    local text = read and read(header) or header
+    credential = identify(text) or read and end_user.identify(text, tenant.id)
+    if credential then
+        known:set(header, credential)
+    end
+    return credential
 end
 
 
@@ -66,8 +80,16 @@ local function presented()
 end
 
 
---- One answer for every key that does not fit, so that nothing is learnt by trying. Whoever holds a
--- good one is told what it lacks.
+local function refusal(text)
+    if text == "" then
+        return "missing_api_key"
+    end
+    return end_user.looks_like(text) and "invalid_token" or "invalid_api_key"
+end
+
+
+--- One answer for every key that does not fit, and one for every token, so that nothing is learnt
+-- by trying. Whoever holds a good key is told what it lacks.
 function _M.access(_, ctx)
     if ctx.route.is_public then
         return
@@ -76,16 +98,17 @@ function _M.access(_, ctx)
     if not header then
         return 401, "missing_api_key"
     end
-    local document = credential_of(header, read)
-    if not document and (header == "" or (read and read(header) == "")) then
-        return 401, "missing_api_key"
+    local credential = credential_of(header, read, ctx.tenant)
+    if not credential then
+        return 401, refusal(read and read(header) or header)
     end
-    if not document or document.tenant ~= ctx.tenant.id or standing.of_key(document) then
-        return 401, "invalid_api_key"
+    local code = standing.of_credential(credential)
+    if code or credential.tenant ~= ctx.tenant.id then
+        return 401, code or standing.refusal_of(credential)
     end
-    ctx.credential = document
-    if document.scope then
-        return key_scope.check(document.scope, ctx)
+    ctx.credential = credential
+    if credential.scope then
+        return key_scope.check(credential.scope, ctx)
     end
 end
 

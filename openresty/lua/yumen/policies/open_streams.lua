@@ -4,6 +4,7 @@
 -- closed. An answer that is no stream goes out whole.
 local config = require "yumen.config"
 local core = require "yumen.core"
+local end_user = require "yumen.end_user"
 local standing = require "yumen.standing"
 
 local seconds = core.clock.seconds
@@ -37,6 +38,15 @@ function _M.access(tenant, ctx)
 end
 
 
+--- A credential as it is by now; nil when it is none any more.
+local function latest(credential)
+    if credential.user then
+        return end_user.identify(credential.token, credential.tenant)
+    end
+    return config.get("credentials", credential.id)
+end
+
+
 function _M.body_filter(_, ctx)
     if ctx.cut_off then
         return CLOSED
@@ -45,8 +55,10 @@ function _M.body_filter(_, ctx)
         return
     end
     local tenant = config.get("tenants", ctx.tenant.id)
-    local credential = config.get("credentials", ctx.credential.id)
-    local code = standing.of_tenant(tenant) or standing.of_key(credential)
+    local credential = latest(ctx.credential)
+    local code = standing.of_tenant(tenant)
+        or (credential and standing.of_credential(credential))
+        or (not credential and standing.refusal_of(ctx.credential)) or nil
     if not code then
         remember(ctx, tenant, credential)
     elseif not ctx.is_events then

@@ -45,6 +45,8 @@ tenants:
     models:
       - {model: gpt, maxCallsPerDay: 10, costMultiplier: "1.5", customParameters: {top_p: 1}}
       - {model: gpt_}
+    issuers:
+      - {issuer: "https://93.184.216.34", audiences: [ai], algorithms: [ES256]}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
     identityProviders:
@@ -73,15 +75,15 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, **SECRETS)[-1] == ("13 created, 0 changed, 0 deleted, 0 unchanged.")
+    assert here.apply(full, **SECRETS)[-1] == ("14 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
     assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    assert elsewhere.apply(copy, **COPIED)[-1].startswith("13 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("14 created,")
     assert elsewhere.run("export") == exported
     assert elsewhere.apply(copy, "--prune", **COPIED) == [
-        "0 created, 0 changed, 0 deleted, 13 unchanged."
+        "0 created, 0 changed, 0 deleted, 14 unchanged."
     ]
 
 
@@ -124,7 +126,7 @@ def test_a_folder_has_a_file_for_each_tenant(
     assert files[:3] == ["identityProviders.yaml", "models.yaml", "roles.yaml"]
     assert files[3] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
-    assert lines[-1].startswith("13 created,")
+    assert lines[-1].startswith("14 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.
