@@ -16,7 +16,7 @@ from control_plane.publishing import consistency
 from control_plane.publishing.channel import Key
 from control_plane.publishing.models import PublishedDocument
 
-PIECE = 500
+PIECE = 200
 
 Documents = dict[Key, dict[str, Any] | None]
 _Page = Callable[[Session, Key | None, int], tuple[Documents, Key | None]]

@@ -18,7 +18,7 @@ TOPICS = {
     "usage": "take usage in and sum it up",
 }
 BY_NAME = {
-    "scale": "a hundred thousand tenants beside a thousand (a quarter of an hour, 12 GB of memory)",
+    "scale": "a hundred thousand tenants beside a thousand (a quarter of an hour, 8 GB of memory)",
 }
 EVERY = TOPICS | BY_NAME
 

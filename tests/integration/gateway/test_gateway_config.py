@@ -362,6 +362,9 @@ def test_full_memory_is_a_refusal_and_never_an_eviction() -> None:
             full = "the memory for the configuration is full (gateway.config_memory_mb)"
             assert {r["reason"] for r in refusals} == {full}
             assert 5 < len(refusals) < 40
+            status = gateway.status()
+            assert status["memoryBytes"] == 1024 * 1024
+            assert status["memoryFreeBytes"] < 70_000
             # What was there is there, and a longer version that has no room leaves the old one.
             assert gateway.call("GET", "/v1/models", HOST).status_code == 401
             longer = big(0)

@@ -38,9 +38,16 @@ def test_each_node_is_shown_with_what_all_its_workers_hold(
 ) -> None:
     epoch, number = configuration.revision
     refusal = {"section": "models", "id": "x", "epoch": 1, "revision": 1, "reason": "no memory"}
-    _report(redis_client, "b", 1_700_000_000_250, epoch=epoch, revision=number)
+    memory = {"memoryBytes": 67_108_864, "memoryFreeBytes": 4096}
+    _report(redis_client, "b", 1_700_000_000_250, epoch=epoch, revision=number, **memory)
     _report(
-        redis_client, "a", 1_700_000_001_000, epoch=epoch, revision=number - 1, refusals=[refusal]
+        redis_client,
+        "a",
+        1_700_000_001_000,
+        epoch=epoch,
+        revision=number - 1,
+        refusals=[refusal],
+        moreRefusals=True,
     )
     _report(redis_client, "new", 1_700_000_002_000)
     redis_client.zadd(keys.NODES, {"silent": 1_600_000_000_000})
@@ -53,6 +60,9 @@ def test_each_node_is_shown_with_what_all_its_workers_hold(
     assert [node["isCurrent"] for node in nodes] == [False, True, False, False, False]
     assert nodes[0]["applied"] == {"epoch": epoch, "revision": number - 1}
     assert nodes[0]["refusals"] == [refusal]
+    assert [node["moreRefusals"] for node in nodes] == [True, False, False, False, False]
+    assert nodes[1] | memory == nodes[1]
+    assert nodes[0]["memoryBytes"] is None
     assert nodes[1]["applied"] == current
     assert nodes[1]["workers"] == 2
     assert nodes[1]["lastSeen"] == "2023-11-14T22:13:20.250000+00:00"
