@@ -21,7 +21,8 @@ from control_plane.core.types import Decimal12, Json, UtcDateTime
 from control_plane.core.waker import Waker
 
 _BUSY_TIMEOUT_MS = 5000
-_CONNECT_ARGS = {"connect_timeout": 5}
+# A plan for whatever tenant would lock the tables of all that have a schema.
+_CONNECT_ARGS = {"connect_timeout": 5, "options": "-c plan_cache_mode=force_custom_plan"}
 _BEGIN = "yumen_begin"
 _GAVE_WAY = {"40P01", "55P03"}
 """PostgreSQL's SQLSTATEs of a deadlock, and of a lock that was not to be had in time."""

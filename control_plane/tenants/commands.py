@@ -3,6 +3,7 @@
 import uuid
 
 import click
+from sqlalchemy.exc import DBAPIError
 
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
@@ -35,6 +36,9 @@ def move_command(settings: Settings, tenant_id: uuid.UUID, isolation: str) -> No
     except ApiError as error:
         reasons = [each["detail"] for each in error.errors]
         raise click.ClickException(" ".join(reasons) or error.detail) from error
+    except DBAPIError as error:
+        reason = str(error.orig).partition("\n")[0]
+        raise click.ClickException(f"Nothing was moved: {reason}. Try again.") from error
     finally:
         database.close()
     if moved is None:

@@ -100,6 +100,21 @@ def test_uniqueness_and_references_hold_in_a_schema(database: Database, housed: 
 
 
 @on_postgresql
+def test_a_tenants_statement_locks_no_table_of_another(database: Database, housed: Tenant) -> None:
+    other = factories.make_tenant(database, isolation=Isolation.SCHEMA)
+    locked = text("SELECT relation::regclass::text FROM pg_locks WHERE pid = pg_backend_pid()")
+    with tenancy.tenant_context(housed.id), database.session() as session:
+        # Often enough for PostgreSQL to think of one plan for all tenants.
+        for number in range(12):
+            for config in session.scalars(select(TenantModelConfig)):
+                config.max_calls_per_day = number
+            session.flush()
+        found = set(session.scalars(locked))
+    assert own(housed) in found
+    assert not [name for name in found if name and name.startswith((own(other), "shared."))]
+
+
+@on_postgresql
 def test_every_business_table_is_divided_and_no_other(database: Database) -> None:
     plugins.manager()
     marked = {

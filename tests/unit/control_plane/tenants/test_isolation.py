@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from control_plane.tenants import Tenant
 from control_plane.tenants.commands import tenant as tenant_command
 from control_plane.tenants.manifest import TENANTS
 from control_plane.tenants.models import Isolation
+from control_plane.tenants.service import moving
 from tests import factories
 from tests.factories import ANY
 
@@ -63,6 +65,28 @@ def test_a_tenant_is_created_with_a_schema_and_used_at_once(
 
 
 @on_postgresql
+def test_several_are_created_at_once(app: Flask, operator: dict[str, str]) -> None:
+    def create(_: int) -> int:
+        return app.test_client().post("/api/tenants", json=SCHEMA, headers=operator).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(create, range(8))) == {201}
+
+
+@on_postgresql
+def test_a_schema_that_cannot_be_made_now_is_asked_for_again(
+    client: FlaskClient, operator: dict[str, str], database: Database
+) -> None:
+    with tenancy.platform_context(), database.engine.connect() as reader:
+        reader.execute(text("SELECT FROM tenant_model_configs"))
+        answer = client.post("/api/tenants", json=SCHEMA, headers=operator)
+        assert (answer.status_code, answer.json["detail"]) == (503, "The database is busy.")
+        assert "Retry-After" in answer.headers
+        assert schemas(database) == []
+    assert client.post("/api/tenants", json=SCHEMA, headers=operator).status_code == 201
+
+
+@on_postgresql
 def test_only_a_move_changes_it(
     client: FlaskClient, operator: dict[str, str], housed: Tenant
 ) -> None:
@@ -103,8 +127,15 @@ def test_sqlite_refuses_a_schema(
 
 
 @on_postgresql
-def test_the_command_moves_and_says_so(settings: Settings, housed: Tenant) -> None:
+def test_the_command_moves_and_says_so(
+    settings: Settings, database: Database, housed: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "already" in run(settings, str(housed.id), "--to", "schema").output
+    with tenancy.platform_context(), database.engine.connect() as reader:
+        reader.execute(text("SELECT FROM tenant_model_configs"))
+        monkeypatch.setattr(moving, "_PATIENCE_SECONDS", 0.1)
+        told = run(settings, str(housed.id), "--to", "row")
+        assert (told.exit_code, "Nothing was moved" in told.output) == (1, True), told.output
     assert "Moved 1 rows" in run(settings, str(housed.id), "--to", "row").output
 
 
