@@ -17,7 +17,6 @@ from control_plane.core.database import Database
 from control_plane.core.settings import Settings
 
 SCRIPTS = "control_plane:migrations"
-_LOCK = 0x59754D656E
 
 
 def upgrade(database: Database) -> None:
@@ -25,7 +24,7 @@ def upgrade(database: Database) -> None:
     with database.owner_transaction() as connection:
         if not database.is_sqlite:
             # SQLite's BEGIN IMMEDIATE has locked already.
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({tenant_schemas.LOCK})")
         command.upgrade(config(connection), "heads")
         if not database.is_sqlite:
             tenant_schemas.catch_up(connection)

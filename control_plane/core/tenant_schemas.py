@@ -6,17 +6,22 @@ into every schema. What is left to do is to make, fill and drop partitions; func
 database (revision core_0005) do that with the rights of the owner.
 """
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control_plane.core.database import settings
 from control_plane.core.errors import Conflict
 from control_plane.core.ids import new_id
 from control_plane.core.tenancy import TenantScoped
+
+LOCK = 0x59754D656E
+"""Number of PostgreSQL's advisory lock under which tables and schemas are changed."""
 
 
 class BusinessTable(TenantScoped):
@@ -70,6 +75,23 @@ def leave(session: Session, tenant_id: uuid.UUID) -> int:
     Returns how many rows there were. The tenant's row is held until the transaction ends.
     """
     return session.scalar(sa.select(sa.func.yumen_leave_schema(tenant_id))) or 0
+
+
+@contextlib.contextmanager
+def none_moving(session: Session) -> Iterator[None]:
+    """Let no tenant move while the block runs.
+
+    For a transaction that sees one state of things for long: to it the rows of a tenant that moves
+    are neither in the old place, where they are not looked for any more, nor in the new one yet.
+    """
+    engine = session.get_bind()
+    if not isinstance(engine, Engine) or engine.dialect.name != "postgresql":
+        yield
+        return
+    # Beside the session, whose first statement decides what it sees.
+    with engine.connect() as guard:
+        guard.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(LOCK)))
+        yield
 
 
 def behind(connection: Connection) -> dict[str, list[str]]:

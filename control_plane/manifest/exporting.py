@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy.orm import Session
 
-from control_plane.core import tenancy
+from control_plane.core import tenancy, tenant_schemas
 from control_plane.core.manifest import Kind, Row
 from control_plane.manifest import kinds
 from control_plane.manifest.files import TENANTS, Object
@@ -20,7 +20,7 @@ def exported(session: Session) -> Iterator[tuple[str, Iterator[Object]]]:
     if session.get_bind().dialect.name == "postgresql":
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     export = _Export(session)
-    with tenancy.platform_context():
+    with tenancy.platform_context(), tenant_schemas.none_moving(session):
         for kind in kinds.of_platform():
             yield kind.section, export.objects(kind, None, "")
 

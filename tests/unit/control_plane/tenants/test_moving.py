@@ -1,6 +1,7 @@
 """A tenant's way into a schema of its own and back, whoever writes and whatever is killed."""
 
 import contextlib
+import itertools
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from control_plane.core.database import Database, is_busy
 from control_plane.core.errors import ApiError, Conflict
 from control_plane.core.outbox import OutboxEvent
 from control_plane.core.settings import Settings
+from control_plane.manifest.exporting import exported
 from control_plane.tenants import Tenant, get_tenant
 from control_plane.tenants.models import Isolation, TenantStatus
 from control_plane.tenants.service import lifecycle, moving
@@ -130,6 +132,22 @@ def test_a_move_waits_for_a_moment_and_gives_up_at_last(
             move_tenant(database, moved.id, Isolation.SCHEMA)
     assert is_whole(database, moved, Isolation.ROW)
     assert now(database, moved).status is TenantStatus.ACTIVE
+
+
+@on_postgresql
+def test_no_tenant_moves_while_the_configuration_is_exported(
+    database: Database, moved: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(moving, "_PATIENCE_SECONDS", 0.1)
+    with database.session(write=False) as session:
+        sections = exported(session)
+        found = [(name, list(objects)) for name, objects in itertools.islice(sections, 1)]
+        with pytest.raises(OperationalError, match="lock timeout"):
+            move_tenant(database, moved.id, Isolation.SCHEMA)
+        found += [(name, list(objects)) for name, objects in sections]
+    [tenants] = [objects for name, objects in found if name == "tenants"]
+    assert [len(tenant["models"]) for tenant in tenants] == [ROWS, ROWS]
+    assert move_tenant(database, moved.id, Isolation.SCHEMA) == ROWS
 
 
 @contextlib.contextmanager
