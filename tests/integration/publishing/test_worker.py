@@ -2,10 +2,7 @@
 
 import datetime
 import itertools
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,30 +20,8 @@ from control_plane.core.settings import Settings, load_settings
 from tests import factories
 from tests.integration.publishing.conftest import Configuration, suspend
 from tests.servers import RedisServer
-from tests.stack import YUMEN, until
-
-
-class WorkerProcess:
-    """`yumen worker` on an installation."""
-
-    def __init__(self, settings: Settings) -> None:
-        environ = os.environ | {"YUMEN_REDIS_URL": settings.redis_url}
-        environ["YUMEN_DATABASE_URL"] = settings.database_url
-        self.log = settings.state / "worker.log"
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, str(YUMEN), "worker", "--state", str(settings.state)],
-                env=environ,
-                stdout=log,
-                stderr=log,
-            )
-
-    def __enter__(self) -> "WorkerProcess":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait(10)
+from tests.stack import until
+from tests.worker_process import WorkerProcess
 
 
 def test_the_worker_publishes_runs_jobs_and_stops_when_told_to(

@@ -1,4 +1,4 @@
-"""What tests of identity's upgrades share: a database as it was before them."""
+"""What tests of upgrades share: a database as it was before them."""
 
 from collections.abc import Iterator
 from pathlib import Path
