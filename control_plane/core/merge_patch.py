@@ -13,7 +13,7 @@ MEDIA_TYPE = "application/merge-patch+json"
 def merged(schema: type[Schema], current: Any, patch: dict[str, Any]) -> dict[str, Any]:
     """Return what *schema* loads from *current*, as it dumps it, changed by *patch*.
 
-    Secrets, which are never dumped, are there only when the patch names them.
+    Secrets, which are never dumped, are there only when the patch names them; null removes one.
 
     Raises:
         Invalid: the result breaks a rule of the schema.
@@ -24,8 +24,12 @@ def merged(schema: type[Schema], current: Any, patch: dict[str, Any]) -> dict[st
         for name, value in writable.dump(current).items()
         if value is not None or _may_be_null(writable, name)
     }
+    result = apply(value, patch)
+    secrets = [field for field in writable.load_fields.values() if field.load_only]
+    removable = {str(field.data_key) for field in secrets if field.allow_none}
+    result |= {name: None for name in removable & patch.keys() if patch[name] is None}
     try:
-        loaded: dict[str, Any] = writable.load(apply(value, patch))
+        loaded: dict[str, Any] = writable.load(result)
     except ValidationError as error:
         raise Invalid(field_errors(error.messages)) from error
     return loaded

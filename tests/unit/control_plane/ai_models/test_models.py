@@ -212,7 +212,9 @@ def test_a_stored_key_is_never_sent_to_another_host(
     assert client.get(url, headers=operator).json["endpoint"] == MODEL["endpoint"]
     given = client.put(url, json=moved | {"apiKey": "sk-for-there"}, headers=headers | ANY)
     assert (given.status_code, given.json["endpoint"]) == (200, endpoint)
-    removed = client.put(url, json=without_key | {"apiKey": None}, headers=headers | ANY)
+    removed = client.patch(
+        url, json={"endpoint": MODEL["endpoint"], "apiKey": None}, headers=headers
+    )
     assert (removed.status_code, removed.json["hasApiKey"]) == (200, False)
     assert _document(database, model["id"])["apiKey"] is None
     # Without a stored key there is nothing to leak.
