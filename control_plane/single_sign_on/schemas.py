@@ -82,7 +82,7 @@ class IdentityProviderUpdateSchema(Schema):
     scopes = fields.List(
         fields.String(validate=[validate.Length(1, 100), _VISIBLE]),
         load_default=lambda: list(SCOPES),
-        validate=[validate.Length(1, _MOST_ITEMS), _openid],
+        validate=[validate.Length(max=_MOST_ITEMS), _openid],
     )
     default_role = fields.String(
         load_default=None,

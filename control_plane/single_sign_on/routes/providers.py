@@ -64,6 +64,7 @@ class IdentityProviderById(MethodView):
     def put(self, values: dict[str, Any], provider_id: uuid.UUID) -> IdentityProvider:
         """Replace an identity provider; without `clientSecret` the stored one stays."""
         matched(providers.get_provider(session(), provider_id))
+        _refuse_private_issuer(values["issuer"])
         return _update(provider_id, values)
 
     @blueprint.require(permissions.WRITE)
@@ -72,7 +73,10 @@ class IdentityProviderById(MethodView):
     def patch(self, patch: dict[str, Any], provider_id: uuid.UUID) -> IdentityProvider:
         """Change some of an identity provider."""
         provider = matched(providers.get_provider(session(), provider_id))
-        return _update(provider_id, merged(IdentityProviderUpdateSchema, provider, patch))
+        values = merged(IdentityProviderUpdateSchema, provider, patch)
+        if "issuer" in patch:
+            _refuse_private_issuer(values["issuer"])
+        return _update(provider_id, values)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.response(204)
@@ -85,7 +89,6 @@ class IdentityProviderById(MethodView):
 
 def _update(provider_id: uuid.UUID, values: dict[str, Any]) -> IdentityProvider:
     """Change the provider, which another request may have changed while the DNS was asked."""
-    _refuse_private_issuer(values["issuer"])
     provider = matched(providers.get_provider(session(), provider_id))
     return providers.update_provider(session(), provider, **values)
 

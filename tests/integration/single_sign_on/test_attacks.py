@@ -1,0 +1,389 @@
+"""Attacks on single sign-on: from the browser's side, and by a provider that lies."""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+from flask import Flask
+from joserfc.jwk import ECKey, OctKey, RSAKey
+
+from control_plane.core import clock
+from control_plane.tenants import Tenant
+from tests.integration.single_sign_on.dishonest import Change, DishonestProvider, nothing
+from tests.oidc import CLIENT_ID, CLIENT_SECRET, Browser, OidcProvider
+
+Add = Callable[..., Any]
+LI = {"li": {"email": "li@example.com", "email_verified": True}}
+EXCHANGE = "/api/auth/providers/exchange"
+NOT_BEGUN = (400, "sign_in_not_begun")
+NOT_GOOD = {"error": "provider_answer_invalid"}
+
+pytestmark = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
+
+
+def answered(answer: Any) -> tuple[int, str]:
+    return answer.status_code, answer.json["code"]
+
+
+@pytest.fixture
+def liar() -> Iterator[DishonestProvider]:
+    with DishonestProvider() as started:
+        yield started
+
+
+@pytest.fixture
+def trusted(add: Add, liar: DishonestProvider, tenant: Tenant) -> str:
+    """The liar's id, in whom a tenant trusts."""
+    return str(add(tenant, issuer=liar.issuer, defaultRole="viewer"))
+
+
+def went(browser: Browser, liar: DishonestProvider, provider_id: str, **changed: Any) -> Any:
+    """Return what the browser comes back with from the liar."""
+    return browser.come_back(liar.way_back(browser.depart(provider_id), **changed))
+
+
+# -- from the browser's side -----------------------------------------------------------------------
+
+
+def test_only_the_browser_that_went_can_come_back(
+    provider: OidcProvider, add: Add, app: Flask, tenant: Tenant
+) -> None:
+    """Somebody else's way back, sent as a link, signs nobody in."""
+    provider.set_accounts(LI)
+    attacker, victim = Browser(app.test_client()), Browser(app.test_client())
+    provider_id = add(tenant, defaultRole="viewer")
+    back = urlsplit(attacker.sign_in_there(attacker.depart(provider_id), "li"))
+    assert answered(victim.client.get(f"{back.path}?{back.query}")) == NOT_BEGUN
+    victim.depart(provider_id)  # with a sign-in of his own under way it is no better
+    assert answered(victim.client.get(f"{back.path}?{back.query}")) == NOT_BEGUN
+    told = attacker.come_back(back.geturl())
+    assert answered(victim.exchange(told)) == NOT_BEGUN
+    assert attacker.exchange(told).status_code == 200
+
+
+def test_a_changed_state_is_refused(
+    provider: OidcProvider, add: Add, browser: Browser, tenant: Tenant
+) -> None:
+    provider.set_accounts(LI)
+    back = browser.sign_in_there(browser.depart(add(tenant)), "li")
+    state = parse_qs(urlsplit(back).query)["state"][0]
+    for changed in ("x" * 43, state[:-1], state.swapcase(), "%00"):
+        parts = urlsplit(back.replace(state, changed))
+        answer = browser.client.get(f"{parts.path}?{parts.query}")
+        assert answer.status_code in (400, 422), changed
+
+
+def test_a_code_is_good_once_on_both_ways(
+    provider: OidcProvider, add: Add, browser: Browser, tenant: Tenant
+) -> None:
+    provider.set_accounts(LI)
+    provider_id = add(tenant, defaultRole="viewer")
+    back = browser.sign_in_there(browser.depart(provider_id), "li")
+    told = browser.come_back(back)
+    assert browser.come_back(back) == {"error": "provider_refused"}  # the provider's code is used
+    again = browser.sign_in(provider_id, "li")
+    assert browser.exchange(again).status_code == 200
+    assert answered(browser.exchange(again)) == NOT_BEGUN  # its cookie went with it
+    assert answered(browser.exchange(told)) == NOT_BEGUN
+
+
+def test_a_code_without_its_state_is_worth_nothing(
+    provider: OidcProvider, add: Add, browser: Browser, tenant: Tenant
+) -> None:
+    provider.set_accounts(LI)
+    provider_id = add(tenant, defaultRole="viewer")
+    told, other = browser.sign_in(provider_id, "li"), browser.sign_in(provider_id, "li")
+    mixed = browser.exchange({"code": told["code"], "state": other["state"]})
+    assert answered(mixed) == (401, "invalid_sign_in_code")
+    assert browser.exchange(told).status_code == 200
+
+
+def test_what_waits_too_long_is_over(
+    provider: OidcProvider,
+    add: Add,
+    browser: Browser,
+    tenant: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    provider.set_accounts(LI)
+    provider_id = add(tenant, defaultRole="viewer")
+    told = browser.sign_in(provider_id, "li")
+    back = urlsplit(browser.sign_in_there(browser.depart(provider_id), "li"))
+    moment = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: moment + datetime.timedelta(seconds=61))
+    assert answered(browser.exchange(told)) == (401, "invalid_sign_in_code")
+    monkeypatch.setattr(clock, "now", lambda: moment + datetime.timedelta(seconds=601))
+    assert answered(browser.client.get(f"{back.path}?{back.query}")) == NOT_BEGUN
+
+
+def test_an_answer_for_one_provider_is_not_taken_at_another(
+    provider: OidcProvider, add: Add, browser: Browser, tenant: Tenant
+) -> None:
+    """Else a tenant's own provider could answer for the platform's."""
+    provider.set_accounts(LI)
+    of_tenant, of_platform = add(tenant), add(None, defaultRole="admin")
+    back = urlsplit(browser.sign_in_there(browser.depart(of_tenant), "li"))
+    path = back.path.replace(of_tenant, of_platform)
+    assert answered(browser.client.get(f"{path}?{back.query}")) == NOT_BEGUN
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "/\t/evil.example",
+        "\\\\evil.example",
+        "/%0d%0aSet-Cookie:x=y\r\n",
+        "/x#code=mine",
+        "javascript:alert(1)",
+        "",
+        "console",
+        "/" + "x" * 600,
+        "/é",
+    ],
+)
+def test_the_way_leads_nowhere_else(
+    provider: OidcProvider, add: Add, browser: Browser, tenant: Tenant, path: str
+) -> None:
+    url = f"/api/auth/providers/{add(tenant)}/login"
+    answer = browser.client.get(url, query_string={"returnTo": path})
+    assert answered(answer) == (422, "validation_failed")
+    assert answer.json["errors"][0]["pointer"] == "?returnTo"
+
+
+def test_the_cookie_shows_and_allows_nothing(
+    add: Add, browser: Browser, tenant: Tenant, app: Flask
+) -> None:
+    asked = parse_qs(urlsplit(browser.depart(add(tenant))).query)
+    state, nonce = asked["state"][0], asked["nonce"][0]
+    answer = browser.client.get(f"/api/auth/providers/{add(tenant, name='x')}/login")
+    header = answer.headers["Set-Cookie"]
+    for attribute in ("HttpOnly", "SameSite=Lax", "Path=/api", "Max-Age=600"):
+        assert attribute in header
+    for cookie in browser.client._cookies.values():
+        assert state not in cookie.value
+        assert nonce not in cookie.value
+        changed = cookie.value[:-6] + (
+            "AAAAA=" if not cookie.value.endswith("AAAAA=") else "BBBBB="
+        )
+        browser.client.set_cookie(cookie.key, changed, path="/api")
+    told = {"code": "x", "state": state}
+    assert answered(browser.client.post(EXCHANGE, json=told)) == NOT_BEGUN
+
+
+def test_no_token_and_no_secret_is_in_an_address_or_a_log(
+    provider: OidcProvider,
+    add: Add,
+    browser: Browser,
+    tenant: Tenant,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    provider.set_accounts(LI)
+    there = browser.depart(add(tenant, defaultRole="viewer"))
+    told = browser.come_back(browser.sign_in_there(there, "li"))
+    tokens = browser.exchange(told).json
+    assert told.keys() == {"code", "state"}
+    printed = "".join(capfd.readouterr())
+    for secret in (CLIENT_SECRET, *told.values(), tokens["accessToken"], tokens["refreshToken"]):
+        assert secret not in printed
+        assert secret not in there or secret == told["state"]
+
+
+def test_what_the_provider_refuses_is_told_and_nothing_more(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    told = went(browser, liar, trusted, code=None, error="access_denied")
+    assert told == {"error": "provider_refused"}
+    assert liar.asked["/token"] == 0
+
+
+# -- by a provider that lies -----------------------------------------------------------------------
+
+
+def test_an_honest_answer_is_taken(trusted: str, liar: DishonestProvider, browser: Browser) -> None:
+    """The liar can be honest: else the attacks below would show nothing."""
+    assert went(browser, liar, trusted).keys() == {"code", "state"}
+    (form,) = liar.forms
+    assert form["client_secret"] == CLIENT_SECRET
+    assert len(form["code_verifier"]) == 43
+
+
+CLAIMS: Mapping[str, Change] = {
+    "another nonce": lambda claims: claims.update(nonce="x"),
+    "no nonce": lambda claims: claims.pop("nonce"),
+    "another client": lambda claims: claims.update(aud="somebody-else"),
+    "another client first": lambda claims: claims.update(aud=["somebody-else", CLIENT_ID]),
+    "authorized for another": lambda claims: claims.update(azp="somebody-else"),
+    "no audience": lambda claims: claims.pop("aud"),
+    "another issuer": lambda claims: claims.update(iss="https://accounts.google.com"),
+    "no issuer": lambda claims: claims.pop("iss"),
+    "over": lambda claims: claims.update(exp=claims["iat"] - 61, iat=claims["iat"] - 600),
+    "no end": lambda claims: claims.pop("exp"),
+    "of tomorrow": lambda claims: claims.update(iat=claims["iat"] + 86400),
+    "not yet": lambda claims: claims.update(nbf=claims["iat"] + 86400),
+    "nobody": lambda claims: claims.pop("sub"),
+    "no name": lambda claims: claims.update(sub=""),
+    "a number": lambda claims: claims.update(sub=7),
+    "too long a name": lambda claims: claims.update(sub="x" * 256),
+    "an end in words": lambda claims: claims.update(exp="tomorrow"),
+    "another access token": lambda claims: claims.update(at_hash="x"),
+}
+
+
+@pytest.mark.parametrize("lie", CLAIMS)
+def test_an_id_token_that_is_not_for_this_sign_in_is_refused(
+    trusted: str, liar: DishonestProvider, browser: Browser, lie: str
+) -> None:
+    liar.claims_change = CLAIMS[lie]
+    assert went(browser, liar, trusted) == NOT_GOOD
+
+
+def test_an_id_token_that_is_not_signed_by_its_issuer_is_refused(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    honest = liar.key
+    public = honest.as_pem(private=False)
+    for header, key in (
+        ({"alg": "none"}, honest),
+        ({"alg": "none", "kid": "one"}, honest),
+        ({"alg": "RS256", "kid": "one"}, RSAKey.generate_key(2048)),
+        ({"alg": "ES256", "kid": "one"}, ECKey.generate_key("P-256")),
+        ({"alg": "HS256", "kid": "one"}, OctKey.import_key(CLIENT_SECRET)),
+        ({"alg": "HS256"}, OctKey.import_key(CLIENT_SECRET)),
+        ({"alg": "HS256", "kid": "one"}, OctKey.import_key(public.replace(b"-----", b"_____"))),
+        ({"alg": "RS256", "kid": "two"}, RSAKey.generate_key(2048)),
+    ):
+        liar.header, liar.key = header, key
+        assert went(browser, liar, trusted) == NOT_GOOD, header
+
+
+def test_a_secret_that_a_provider_publishes_signs_nothing(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    liar.key = OctKey.import_key("0123456789abcdef0123456789abcdef", {"kid": "secret"})
+    liar.header = {"alg": "HS256", "kid": "secret"}
+    liar.published = [*liar.published, liar.key]
+    assert went(browser, liar, trusted) == NOT_GOOD
+
+
+def test_a_new_key_is_fetched_and_an_unknown_one_not_again_and_again(
+    trusted: str, liar: DishonestProvider, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went(browser, liar, trusted)
+    liar.key = RSAKey.generate_key(2048, {"kid": "two"})
+    liar.header = {"alg": "RS256", "kid": "two"}
+    liar.published = [*liar.published, liar.key]
+    moment = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: moment + 11)
+    assert went(browser, liar, trusted).keys() == {"code", "state"}
+    assert liar.asked["/jwks"] == 2
+    liar.header = {"alg": "RS256", "kid": "three"}
+    for _ in range(5):
+        assert went(browser, liar, trusted) == NOT_GOOD
+    assert liar.asked["/jwks"] == 2  # the floor: ten seconds
+    monkeypatch.setattr(clock, "monotonic", lambda: moment + 22)
+    went(browser, liar, trusted)
+    assert liar.asked["/jwks"] == 3
+
+
+@pytest.mark.parametrize("iss", ["https://accounts.google.com", None, ""])
+def test_an_answer_of_another_issuer_is_refused(
+    trusted: str, liar: DishonestProvider, browser: Browser, iss: str | None
+) -> None:
+    back = liar.way_back(browser.depart(trusted), iss=iss)
+    parts = urlsplit(back)
+    answer = browser.client.get(f"{parts.path}?{parts.query}")
+    if iss == "":
+        assert answer.status_code == 422
+    else:
+        assert dict(parse_qsl(urlsplit(answer.headers["Location"]).fragment)) == NOT_GOOD
+    assert liar.asked["/token"] == 0
+
+
+def test_userinfo_of_somebody_else_is_refused(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    liar.claims_change = lambda claims: claims.pop("email")
+    liar.userinfo = {"sub": "boss", "email": "boss@example.com", "email_verified": True}
+    assert went(browser, liar, trusted) == NOT_GOOD
+    liar.userinfo = {"sub": "li", "email": "li@example.com", "email_verified": True}
+    assert went(browser, liar, trusted).keys() == {"code", "state"}
+
+
+METADATA: Mapping[str, Change] = {
+    "another issuer": lambda found: found.update(issuer="https://accounts.google.com"),
+    "a slash more": lambda found: found.update(issuer=found["issuer"] + "/"),
+    "no issuer": lambda found: found.pop("issuer"),
+    "no keys": lambda found: found.pop("jwks_uri"),
+    "no token endpoint": lambda found: found.update(token_endpoint=None),
+    "a script": lambda found: found.update(authorization_endpoint="javascript:alert(1)//x.y/"),
+    "a line more": lambda found: found.update(
+        authorization_endpoint=found["authorization_endpoint"] + "\r\nSet-Cookie: x=y"
+    ),
+    "a user": lambda found: found.update(authorization_endpoint="https://google.com@evil.test/"),
+    "a file": lambda found: found.update(jwks_uri="file:///etc/passwd"),
+}
+
+
+@pytest.mark.parametrize("lie", METADATA)
+def test_a_provider_that_is_not_what_it_should_be_is_not_gone_to(
+    trusted: str, liar: DishonestProvider, browser: Browser, lie: str
+) -> None:
+    liar.metadata_change = METADATA[lie]
+    answer = browser.client.get(f"/api/auth/providers/{trusted}/login")
+    assert answered(answer) == (502, "provider_answer_invalid")
+    assert "Location" not in answer.headers
+
+
+@pytest.mark.parametrize("endpoint", ["token_endpoint", "jwks_uri", "userinfo_endpoint"])
+@pytest.mark.parametrize(
+    "url", ["http://169.254.169.254/latest", "http://[::ffff:10.0.0.1]/", "https://10.0.0.1/x"]
+)
+def test_a_provider_cannot_send_us_into_the_private_network(
+    trusted: str, liar: DishonestProvider, browser: Browser, endpoint: str, url: str
+) -> None:
+    liar.metadata_change = lambda found: found.update({endpoint: url})
+    liar.claims_change = lambda claims: claims.pop("email")
+    assert went(browser, liar, trusted) == {"error": "provider_unreachable"}
+
+
+def test_the_answer_of_the_token_endpoint_may_be_anything(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    for change, error in (
+        (lambda found: found.pop("id_token"), "provider_answer_invalid"),
+        (lambda found: found.update(id_token=7), "provider_answer_invalid"),
+        (lambda found: found.update(id_token="x"), "provider_answer_invalid"),
+        (lambda found: found.update(id_token="eyJhbGciOiJSUzI1NiJ9..x"), "provider_answer_invalid"),
+        (lambda found: found.update(error="invalid_grant"), "provider_refused"),
+        (lambda found: found.update(error={"a": 1}), "provider_refused"),
+    ):
+        liar.token_change = change
+        assert went(browser, liar, trusted) == {"error": error}
+
+
+def test_a_provider_that_fails_is_asked_once_in_a_while(
+    trusted: str, liar: DishonestProvider, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger who begins sign-ins makes us call a broken provider no oftener."""
+    url, document = f"/api/auth/providers/{trusted}/login", "/.well-known/openid-configuration"
+    liar.metadata_change = lambda found: found.clear()
+    for _ in range(5):
+        assert answered(browser.client.get(url)) == (502, "provider_answer_invalid")
+    assert liar.asked[document] == 1
+    liar.metadata_change = nothing
+    moment = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: moment + 11)
+    assert browser.client.get(url).status_code == 302
+    assert liar.asked[document] == 2
+
+
+def test_a_provider_that_is_away_is_told(add: Add, browser: Browser, tenant: Tenant) -> None:
+    with DishonestProvider() as gone:
+        provider_id = add(tenant, issuer=gone.issuer)
+    url = f"/api/auth/providers/{provider_id}/login"
+    assert answered(browser.client.get(url)) == (502, "provider_unreachable")
