@@ -45,7 +45,7 @@ def create_app(settings: Settings) -> flask.Flask:
     app.json.ensure_ascii = False  # type: ignore[attr-defined]
     app.extensions["yumen_settings"] = settings
     app.extensions["yumen_database"] = database = Database(settings)
-    database.refuse_powerful_role()
+    database.refuse_unsafe_start()
     app.before_request(_begin_request)
     app.after_request(_end_request)
     quotas.configure(app, settings)

@@ -16,6 +16,7 @@ COMMANDS = {
     "export": "control_plane.manifest.commands:export_command",
     "init": "control_plane.launcher.alone:init_command",
     "up": "control_plane.launcher.commands:up",
+    "keys": "control_plane.core.key_commands:keys",
     "routes": "control_plane.routes:routes_command",
     "render": "control_plane.gateway.command:render_command",
     "shipper": "control_plane.shipper.command:shipper_command",

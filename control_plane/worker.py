@@ -112,6 +112,6 @@ def worker_command(settings: Settings) -> None:
     """Publish the configuration, take usage in, send mail and run the jobs."""
     logging.configure(settings)
     database = Database(settings)
-    database.refuse_powerful_role()
+    database.refuse_unsafe_start()
     database.close()
     run_worker(settings)

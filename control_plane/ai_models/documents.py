@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.ai_models import parameters, service
+from control_plane.ai_models import parameters
 from control_plane.ai_models.events import (
     ModelDeleted,
     ModelRenamed,
@@ -20,6 +20,7 @@ from control_plane.contract.documents import ModelDocument
 from control_plane.core import base_urls
 from control_plane.core.database import keyring
 from control_plane.core.decimals import decimal_text
+from control_plane.core.encryption import reveal
 from control_plane.core.pagination import keys_after
 from control_plane.core.plugins import Section, SectionPart
 
@@ -57,8 +58,8 @@ def _document(session: Session, model: AIModel) -> dict[str, Any]:
 
 def _sealed_key(session: Session, model: AIModel) -> str | None:
     """Return the upstream's key as only a gateway can read it, bound to this document."""
-    clear = service.reveal_api_key(session, model)
-    return None if clear is None else keyring(session).seal(clear, f"models/{model.id}")
+    api_key = reveal(model, AIModel.api_key)
+    return None if api_key is None else keyring(session).seal(api_key, f"models/{model.id}")
 
 
 def compile_tenant_models(

@@ -54,7 +54,7 @@ MODELS = Kind(
     create=_create_model,
     update=_update_model,
     delete=service.delete_model,
-    secrets={"apiKey": service.reveal_api_key},
+    secrets={"apiKey": AIModel.api_key},
 )
 TENANT_MODELS = Kind(
     section="models",

@@ -13,7 +13,7 @@ from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.tenant_schemas import BusinessTable
-from control_plane.core.types import EncryptedText
+from control_plane.core.types import EncryptedText, Secret
 
 
 class AIModel(Versioned, Base):
@@ -25,7 +25,7 @@ class AIModel(Versioned, Base):
     name: Mapped[str] = mapped_column(String(128), unique=True)
     provider: Mapped[str] = mapped_column(String(32))
     endpoint: Mapped[str] = mapped_column(String(1024))
-    api_key: Mapped[str | None] = mapped_column(EncryptedText)
+    api_key: Mapped[Secret | None] = mapped_column(EncryptedText)
     parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
     enforced_parameters: Mapped[list[str]] = mapped_column(default=list)
     cost_per_call: Mapped[Decimal]

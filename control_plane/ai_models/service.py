@@ -18,12 +18,11 @@ from control_plane.ai_models.events import (
 )
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.core import base_urls, pagination
-from control_plane.core.crypto import row_aad
-from control_plane.core.database import keyring
 from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
+from control_plane.core.types import Secret
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,11 +90,9 @@ def _models_of(session: Session, tenant_id: uuid.UUID | None) -> Select[AIModel]
 def create_model(session: Session, values: Mapping[str, Any]) -> AIModel:
     """Add a model with the fields of `AIModel`; `api_key` is given in clear."""
     model = AIModel()
-    _assign(model, {key: value for key, value in values.items() if key != "api_key"})
+    _assign(model, _with_secret(values))
     session.add(model)
-    # The row's id is part of what its secret is encrypted for, so the row comes first.
     _flush(session, _name_taken(model.name))
-    set_api_key(session, model, values.get("api_key"))
     emit(session, ModelSaved(model_id=model.id))
     return model
 
@@ -109,12 +106,10 @@ def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) ->
     if "api_key" not in values and model.has_api_key:
         _refuse_other_origin(model.endpoint, values["endpoint"])
     renamed = values["name"] != model.name
-    _assign(model, {key: value for key, value in values.items() if key != "api_key"})
+    _assign(model, _with_secret(values))
     # Renaming locks the row's unique name against new foreign keys to it, so the tenants listed
     # below are all that know the old name.
     _flush(session, _name_taken(model.name))
-    if "api_key" in values:
-        set_api_key(session, model, values["api_key"])
     emit(session, ModelSaved(model_id=model.id))
     if renamed:
         users = select(TenantModelConfig.tenant_id).where(TenantModelConfig.model_id == model.id)
@@ -145,18 +140,10 @@ def delete_model(session: Session, model: AIModel) -> None:
     _flush(session, in_use)
 
 
-def set_api_key(session: Session, model: AIModel, api_key: str | None) -> None:
-    """Keep the key for the upstream, encrypted for this row; None removes it."""
-    aad = row_aad("ai_models", "api_key", model.id)
-    model.api_key = None if api_key is None else keyring(session).encrypt(api_key, aad)
-    session.flush()
-
-
-def reveal_api_key(session: Session, model: AIModel) -> str | None:
-    """Return the key for the upstream in clear, None when there is none."""
-    if model.api_key is None:
-        return None
-    return keyring(session).decrypt(model.api_key, row_aad("ai_models", "api_key", model.id))
+def _with_secret(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *values* with the `api_key` that is given in clear, if one is, as a secret."""
+    clear = values.get("api_key")
+    return {**values, "api_key": Secret(clear)} if clear is not None else dict(values)
 
 
 def list_tenant_models(

@@ -1,24 +1,26 @@
 """Opens the database: one engine, sessions that see the current tenant, SQLite made dependable."""
 
 import contextlib
-import datetime
 import decimal
 import sqlite3
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, MetaData, NullPool, create_engine, event
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from control_plane.core import row_security, tenancy
+from control_plane.core import encryption, row_security, tenancy
 from control_plane.core.crypto import Keyring
+from control_plane.core.data_keys import DataKeys, refuse_other_masters
 from control_plane.core.settings import Settings
-from control_plane.core.types import Decimal12, Json, UtcDateTime
+from control_plane.core.tables import Base
 from control_plane.core.waker import Waker
+
+__all__ = ["Base", "Database", "is_busy", "keyring", "settings"]
 
 _BUSY_TIMEOUT_MS = 5000
 # A plan for whatever tenant would lock the tables of all that have a schema.
@@ -26,26 +28,6 @@ _CONNECT_ARGS = {"connect_timeout": 5, "options": "-c plan_cache_mode=force_cust
 _BEGIN = "yumen_begin"
 _GAVE_WAY = {"40P01", "55P03"}
 """PostgreSQL's SQLSTATEs of a deadlock, and of a lock that was not to be had in time."""
-
-
-class Base(DeclarativeBase):
-    """Base of all mapped classes; its metadata is the whole schema."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it as it is
-        datetime.datetime: UtcDateTime(),
-        Decimal: Decimal12(),
-        dict[str, Any]: Json,
-        list[str]: Json,
-    }
 
 
 class Database:
@@ -56,11 +38,13 @@ class Database:
         self._owner_url = settings.database.owner_url
         self.keyring = Keyring(settings)
         self._reader = self.engine.execution_options(**{_BEGIN: "BEGIN"})
-        self._sessions = sessionmaker(
-            expire_on_commit=False, info={"keyring": self.keyring, "settings": settings}
-        )
+        self.data_keys = DataKeys(settings)
+        info = {"keyring": self.keyring, "data_keys": self.data_keys, "settings": settings}
+        self._sessions = sessionmaker(expire_on_commit=False, info=info)
         event.listen(self._sessions, "do_orm_execute", tenancy.filter_statement)
         event.listen(self._sessions, "before_flush", tenancy.check_flush)
+        # After the check, which gives new rows the tenant that they are encrypted for.
+        event.listen(self._sessions, "before_flush", encryption.encrypt_flush)
         self._waker = Waker(settings)
         self._waker.listen(self._sessions)
 
@@ -89,14 +73,15 @@ class Database:
         with tenancy.platform_context(), owner.begin() as connection:
             yield connection
 
-    def refuse_powerful_role(self) -> None:
-        """Stop a start that row-level security could not hold back; a database away is waited for.
+    def refuse_unsafe_start(self) -> None:
+        """Stop a start that nothing good comes of; a database that is away is waited for.
 
         Raises:
             PowerfulRoleError: the application's role is above row-level security.
+            SecretError: the master key is not the one that is needed.
         """
-        with contextlib.suppress(OperationalError), self.engine.connect():
-            pass
+        with contextlib.suppress(DBAPIError), self.session(write=False) as session:
+            refuse_other_masters(session)
 
     def close(self) -> None:
         """Close the pooled connections."""

@@ -24,13 +24,13 @@ from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control_plane.core import clock, tenancy
-from control_plane.core.crypto import row_aad
-from control_plane.core.database import Base, Database, keyring
+from control_plane.core.database import Base, Database
+from control_plane.core.encryption import reveal
 from control_plane.core.ids import new_id
 from control_plane.core.leader import Leader
 from control_plane.core.root import project_root
 from control_plane.core.settings import MailSettings, Settings
-from control_plane.core.types import EncryptedText
+from control_plane.core.types import EncryptedText, Secret
 
 PAUSES = tuple(
     datetime.timedelta(minutes=minutes) for minutes in (0.5, 2, 10, 30, 60, 180, 360, 720)
@@ -53,7 +53,7 @@ class QueuedMail(Base):
     __tablename__ = "queued_mails"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
-    content: Mapped[str] = mapped_column(EncryptedText())
+    content: Mapped[Secret] = mapped_column(EncryptedText)
     created_at: Mapped[datetime.datetime] = mapped_column(default=clock.now)
     due_at: Mapped[datetime.datetime | None] = mapped_column(index=True)
     """When to try next; null when it was given up."""
@@ -91,12 +91,10 @@ def queue(
     session: Session, mail: Mail, *, worthless_after: datetime.datetime | None = None
 ) -> None:
     """Send *mail* once the session's transaction is committed, unless it is worthless by then."""
-    row_id = new_id()
     content = json.dumps({"to": mail.to, "subject": mail.subject, "text": mail.text})
     session.add(
         QueuedMail(
-            id=row_id,
-            content=keyring(session).encrypt(content, _aad(row_id)),
+            content=Secret(content),
             due_at=clock.now(),
             worthless_after=worthless_after,
         )
@@ -141,7 +139,7 @@ def _try(settings: Settings, database: Database, row_id: uuid.UUID) -> Exception
         row = session.get_one(QueuedMail, row_id)
         if row.worthless_after is not None and row.worthless_after <= clock.now():
             return smtplib.SMTPException("nobody took it until it was worthless")
-        content = json.loads(keyring(session).decrypt(row.content, _aad(row_id)))
+        content = json.loads(reveal(row, QueuedMail.content))
     try:
         _send(settings.mail, _message(settings.mail, row_id, Mail(**content)))
     except (smtplib.SMTPException, OSError) as error:
@@ -236,7 +234,3 @@ def _templates() -> jinja2.Environment:
         autoescape=False,  # noqa: S701 - plain text
         keep_trailing_newline=True,
     )
-
-
-def _aad(row_id: uuid.UUID) -> str:
-    return row_aad(QueuedMail.__tablename__, "content", row_id)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from marshmallow import Schema
-    from sqlalchemy.orm import Session
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
 Row = Any
 Values = dict[str, Any]
@@ -37,10 +37,8 @@ class Kind:
     """Whether the section stands at the top of the manifest."""
     of_tenant: bool = False
     """Whether it stands in each tenant."""
-    secrets: Mapping[str, Callable[["Session", Row], str | None]] = dataclasses.field(
-        default_factory=dict
-    )
-    """Wire names of secret fields, and how to read what is stored. A manifest only refers to it."""
+    secrets: "Mapping[str, InstrumentedAttribute[Any]]" = dataclasses.field(default_factory=dict)
+    """Wire names of secret fields, and what keeps them. A manifest only refers to them."""
     references: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Wire names (a dot leads inside) of fields with ids of objects of a platform-wide section; a
     manifest has the objects' last key instead."""

@@ -17,6 +17,9 @@ import yaml
 from control_plane.core import addresses
 from control_plane.core.root import project_root
 
+SecretName = typing.Literal["master", "pepper", "seal", "jwt"]
+"""A secret that can stand in a file."""
+
 ENVIRONMENT_PREFIX = "YUMEN_"
 NOT_SETTINGS = frozenset({"YUMEN_CONFIG", "YUMEN_STATE"})
 """Variables with the prefix that say where the settings are."""
@@ -121,10 +124,19 @@ class SecuritySettings:
     upstream_allow: tuple[str, ...]
     access_token_minutes: int
     refresh_token_days: int
+    master_key: str | None = dataclasses.field(repr=False)
+    master_key_command: str | None
     master_key_file: str | None
     pepper_key_file: str | None
     seal_key_file: str | None
     jwt_key_file: str | None
+
+    @property
+    def master_key_source(self) -> typing.Literal["environment", "command", "file"]:
+        """Where the master keys come from."""
+        if self.master_key is not None:
+            return "environment"
+        return "file" if self.master_key_command is None else "command"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +218,7 @@ class Settings:
         name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")
         return name[:32] or "node"
 
-    def secret_file(self, name: typing.Literal["master", "pepper", "seal", "jwt"]) -> Path:
+    def secret_file(self, name: SecretName) -> Path:
         """Return the file of the secret *name*."""
         named: str | None = getattr(self.security, f"{name}_key_file")
         return Path(named) if named else self.state / "secrets" / f"{name}.key"
@@ -267,6 +279,7 @@ def _check_meaning(settings: Settings) -> None:
     _check_networks("gateway.trusted_proxies", settings.gateway.trusted_proxies)
     _check_networks("admin.trusted_proxies", settings.admin.trusted_proxies)
     _check_mail(settings.mail)
+    _check_master_key(settings.security)
 
 
 def _check_mail(mail: MailSettings) -> None:
@@ -276,6 +289,14 @@ def _check_mail(mail: MailSettings) -> None:
         raise SettingsError("mail.username needs mail.security: a password is not sent in clear.")
     if "@" not in parseaddr(mail.sender)[1] or not mail.sender.isprintable():
         raise SettingsError("mail.sender must be like: Yumen <yumen@example.com>.")
+
+
+def _check_master_key(security: SecuritySettings) -> None:
+    given = (security.master_key, security.master_key_command, security.master_key_file)
+    if sum(source is not None for source in given) > 1:
+        raise SettingsError(
+            "Only one of security.master_key, .master_key_command and .master_key_file can be set."
+        )
 
 
 def _check_networks(name: str, texts: tuple[str, ...]) -> None:

@@ -11,7 +11,6 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import GenericFunction
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from control_plane.core.crypto import CIPHERTEXT_PREFIX
 from control_plane.core.decimals import decimal_text
 
 DECIMAL_DIGITS = 38
@@ -24,6 +23,7 @@ __all__ = [
     "Decimal12",
     "EncryptedText",
     "Json",
+    "Secret",
     "UtcDateTime",
     "Uuid",
     "decimal_sum",
@@ -129,22 +129,47 @@ def _sum_on_postgresql(element: decimal_sum, compiler: Any, **options: Any) -> s
     return f"sum({compiler.process(element.clauses, **options)})"
 
 
-class EncryptedText(TypeDecorator[str]):
-    """A text that may only be stored encrypted: it holds what `Keyring.encrypt` returned.
+class Secret:
+    """A text that is stored encrypted, and that nothing shows unless it is revealed on purpose.
 
-    The service encrypts with `keyring(session).encrypt(text, row_aad(table, column, row_id))`;
-    the column refuses anything else, so that a secret cannot be stored in clear by mistake.
+    `row.column = Secret("text")` is all that a service does; `core.encryption` does the rest.
     """
+
+    __slots__ = ("ciphertext", "clear")
+
+    def __init__(self, clear: str | None = None, *, ciphertext: str | None = None) -> None:
+        self.clear = clear
+        """The text, until it is flushed."""
+        self.ciphertext = ciphertext
+        """What is stored of it."""
+
+    def __repr__(self) -> str:
+        """Show nothing of it."""
+        return "Secret(…)"
+
+
+class EncryptedText(TypeDecorator[Secret]):
+    """A text that is only stored encrypted, as a `Secret`."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(
         self,
-        value: str | None,
+        value: Secret | None,
         dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
     ) -> str | None:
         """Refuse clear text, without repeating it in the message."""
-        if value is not None and not value.startswith(CIPHERTEXT_PREFIX):
-            raise ValueError("Only encrypted text may be stored in this column.")
-        return value
+        if value is None:
+            return None
+        if not isinstance(value, Secret) or value.ciphertext is None:
+            raise TypeError("Only an encrypted text may be stored in this column.")
+        return value.ciphertext
+
+    def process_result_value(
+        self,
+        value: str | None,
+        dialect: Dialect,  # noqa: ARG002 - SQLAlchemy's signature
+    ) -> Secret | None:
+        """Return what `encryption.reveal` can read."""
+        return None if value is None else Secret(ciphertext=value)

@@ -20,8 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from control_plane.core import row_security, tenant_schemas
 from control_plane.core.clock import now
-from control_plane.core.crypto import ensure_secrets
+from control_plane.core.crypto import SECRET_NAMES, SecretError, ensure_secrets
 from control_plane.core.database import Database
+from control_plane.core.master_keys import MasterKeys
 from control_plane.core.migrations import missing as missing_migrations
 from control_plane.core.redis import connect
 from control_plane.core.root import project_root
@@ -104,11 +105,27 @@ def check_state(settings: Settings) -> Iterator[Finding]:
     if not os.access(state, os.R_OK | os.W_OK | os.X_OK):
         yield Finding(f"{state} is not ours to write", "Run as its owner, or choose --state.")
         return
-    for name in ("master", "pepper", "seal", "jwt"):
+    yield Finding(str(state))
+
+
+def check_secrets(settings: Settings) -> Iterator[Finding]:
+    """Look at who can read the secret files, and whether the master keys are there."""
+    for name in SECRET_NAMES:
         file = settings.secret_file(name)
         if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
             yield Finding(f"others can read {file}", f"Run `chmod 600 {file}`.")
-    yield Finding(str(state))
+    masters = MasterKeys(settings)
+    is_file = settings.security.master_key_source == "file"
+    if is_file and not settings.secret_file("master").exists():
+        yield Finding("made by the first start")
+        return
+    try:
+        newest, *others = masters.read()
+    except SecretError as error:
+        yield Finding(error.message, "Correct it, or restore it from your backup.")
+        return
+    earlier = f" and {len(others)} before it" if others else ""
+    yield Finding(f"master key {newest.id}{earlier}, from {masters.source}")
 
 
 def check_ports(settings: Settings) -> Iterator[Finding]:
@@ -171,8 +188,12 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             behind = tenant_schemas.behind(session.connection())
         absent = missing_migrations(database)
         is_owner = row_security.owns_tables(database.engine)
+        database.refuse_unsafe_start()
     except row_security.PowerfulRoleError as error:
         yield Finding("its role is above row-level security", error.message)
+        return
+    except SecretError as error:
+        yield Finding("its secrets cannot be read", error.message)
         return
     except SQLAlchemyError as error:
         reason = str(error.__cause__ or error).partition("\n")[0]
@@ -198,6 +219,8 @@ def check_nginx(settings: Settings) -> Iterator[Finding]:
     with tempfile.TemporaryDirectory(prefix="ym") as folder:
         security = dataclasses.replace(
             settings.security,
+            master_key=None,
+            master_key_command=None,
             master_key_file=None,
             pepper_key_file=None,
             seal_key_file=None,
@@ -238,6 +261,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "Python": check_python,
     "programs": check_packages,
     "state": check_state,
+    "secrets": check_secrets,
     "ports": check_ports,
     "Redis": check_redis,
     "database": check_database,

@@ -24,6 +24,7 @@ def prepare_control_plane(settings: Settings) -> str | None:
     database = Database(settings)
     try:
         upgrade(database)
+        database.refuse_unsafe_start()
         with database.transaction() as session:
             return identity.create_first_operator(session)
     finally:

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from control_plane.core import tenancy
+from control_plane.core.encryption import reveal
 from control_plane.core.errors import ApiError, FieldErrors
 from control_plane.core.manifest import Kind, Row, Values
 from control_plane.core.problems import field_errors
@@ -176,7 +177,7 @@ class _Apply:
     ) -> dict[str, str | None]:
         """Return the secrets that the object shall have; those that stay are not among them."""
         found: dict[str, str | None] = {}
-        for field, reveal in kind.secrets.items():
+        for field, attribute in kind.secrets.items():
             reference = value.get(field)
             if reference is None:
                 found |= {field: None} if field in value else {}
@@ -187,7 +188,7 @@ class _Apply:
                 raise ManifestError(f"{field}: {error}") from error
             if secret is not None:
                 found[field] = secret
-            elif row is not None and reveal(self._session, row) is not None:
+            elif row is not None and getattr(row, attribute.key) is not None:
                 self.outcome.kept_secrets.append(f"{name}/{field}")
             else:
                 raise ManifestError(f"{field}: there is nothing in {reference}.")
@@ -199,7 +200,7 @@ class _Apply:
         current = self._names.name(kind, kinds.shown(kind, row))
         fields = dict(_unequal(current, self._names.name(kind, kinds.shown(kind, values))))
         for name, secret in secrets.items():
-            if kind.secrets[name](self._session, row) != secret:
+            if reveal(row, kind.secrets[name]) != secret:
                 fields[name] = (SECRET, None if secret is None else SECRET)
         return fields
 

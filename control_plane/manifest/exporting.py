@@ -52,6 +52,6 @@ class _Export:
     def _secrets_of(self, kind: Kind, row: Row, place: str) -> Object:
         return {
             name: self._secrets.reference(f"{place}/{name}")
-            for name, reveal in kind.secrets.items()
-            if reveal(self._session, row) is not None
+            for name, attribute in kind.secrets.items()
+            if getattr(row, attribute.key) is not None
         }

@@ -37,5 +37,5 @@ PROVIDERS = Kind(
     update=_update,
     delete=providers.delete_provider,
     of_tenant=True,
-    secrets={"clientSecret": providers.reveal_secret},
+    secrets={"clientSecret": IdentityProvider.client_secret},
 )

@@ -10,7 +10,7 @@ from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
-from control_plane.core.types import EncryptedText
+from control_plane.core.types import EncryptedText, Secret
 from control_plane.identity import RoleHolder
 
 
@@ -31,7 +31,7 @@ class IdentityProvider(RoleHolder, Versioned, Base):
     name: Mapped[str] = mapped_column(String(100))
     issuer: Mapped[str] = mapped_column(String(1024))
     client_id: Mapped[str] = mapped_column(String(255))
-    client_secret: Mapped[str | None] = mapped_column(EncryptedText)
+    client_secret: Mapped[Secret | None] = mapped_column(EncryptedText)
     scopes: Mapped[list[str]]
     allowed_email_domains: Mapped[list[str]]
     is_active: Mapped[bool] = mapped_column(default=True)

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.core import clock
-from control_plane.core.crypto import row_aad
 from control_plane.core.database import keyring
+from control_plane.core.types import Secret
 from control_plane.domains.models import Domain
 from control_plane.identity.models import APIKey, APIKeySecret
 from control_plane.issuers.models import Issuer, KeySet
@@ -100,14 +100,13 @@ def _configuration(tenant: Mapping[str, Any]) -> TenantConfiguration:
 def _add_model(session: Session, name: str, model: Mapping[str, Any]) -> None:
     model_id = identifier("model", name)
     secret = model.get("apiKey")
-    aad = row_aad("ai_models", "api_key", model_id)
     session.add(
         AIModel(
             id=model_id,
             name=name,
             provider="openai",
             endpoint=f"http://127.0.0.1:{UPSTREAM_PORT}/v1",
-            api_key=keyring(session).encrypt(secret, aad) if secret else None,
+            api_key=Secret(secret) if secret else None,
             parameters=model.get("parameters", {}),
             enforced_parameters=model.get("enforcedParameters", []),
             cost_per_call=Decimal(model.get("costPerCall", "0.01")),

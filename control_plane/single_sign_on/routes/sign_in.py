@@ -58,7 +58,7 @@ class Departure(MethodView):
     def get(self, query: dict[str, Any], provider_id: uuid.UUID) -> flask.Response:
         """Send the browser to the identity provider."""
         provider = providers.get_offered(session(), provider_id)
-        party, callback = providers.party_at(session(), provider), callback_of(provider)
+        party, callback = providers.party_at(provider), callback_of(provider)
         session().rollback()  # nothing is held while the provider is asked
         attempt = attempts.begin(provider_id, query["return_to"])
         answer = _redirect(_conversation().address_for(party, attempt, callback))
@@ -118,7 +118,7 @@ def _received(attempt: Attempt, answer: dict[str, str | None]) -> str:
         ApiError: he may not sign in, or the provider's answer is not good.
     """
     provider = providers.get_offered(session(), attempt.provider_id)
-    party, callback = providers.party_at(session(), provider), callback_of(provider)
+    party, callback = providers.party_at(provider), callback_of(provider)
     session().rollback()  # nothing is held while the provider is asked
     person = _conversation().person_behind(party, attempt, answer, callback)
     return arrivals.receive(database(), party, person, attempt.state)

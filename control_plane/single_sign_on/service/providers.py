@@ -12,13 +12,13 @@ from sqlalchemy.orm import Session
 from control_plane import identity, tenants
 from control_plane.core import base_urls, pagination, plugins, tenancy
 from control_plane.core.auth import Role
-from control_plane.core.crypto import row_aad
-from control_plane.core.database import keyring
+from control_plane.core.encryption import reveal
 from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
+from control_plane.core.types import Secret
 from control_plane.single_sign_on.events import (
     IdentityProviderChanged,
     IdentityProviderCreated,
@@ -63,7 +63,7 @@ def create_provider(
     _refuse_lesser(tenant_id)
     provider = IdentityProvider(id=new_id(), tenant_id=tenant_id, **fields)
     _set_default_role(session, provider, default_role)
-    _set_secret(session, provider, client_secret)
+    provider.client_secret = _as_secret(client_secret)
     session.add(provider)
     _flush(session)
     emit(session, _told(provider, IdentityProviderCreated))
@@ -120,7 +120,7 @@ def update_provider(
     for name in _PLAIN:
         setattr(provider, name, fields[name])
     if "client_secret" in fields:
-        _set_secret(session, provider, fields["client_secret"])
+        provider.client_secret = _as_secret(fields["client_secret"])
     _flush(session)
     emit(session, _told(provider, IdentityProviderChanged))
     return provider
@@ -185,32 +185,19 @@ def get_offered(session: Session, provider_id: uuid.UUID) -> IdentityProvider:
     return provider
 
 
-def party_at(session: Session, provider: IdentityProvider) -> Party:
+def party_at(provider: IdentityProvider) -> Party:
     """Return what Yumen is at *provider*."""
     return Party(
         provider.id,
         provider.issuer,
         provider.client_id,
-        reveal_secret(session, provider),
+        reveal(provider, IdentityProvider.client_secret),
         tuple(provider.scopes),
     )
 
 
-def reveal_secret(session: Session, provider: IdentityProvider) -> str | None:
-    """Return the secret for *provider* in clear, None when there is none."""
-    if provider.client_secret is None:
-        return None
-    return keyring(session).decrypt(provider.client_secret, _aad(provider))
-
-
-def _set_secret(session: Session, provider: IdentityProvider, secret: str | None) -> None:
-    """Keep the secret for *provider*, encrypted for its row; None removes it."""
-    encrypted = None if secret is None else keyring(session).encrypt(secret, _aad(provider))
-    provider.client_secret = encrypted
-
-
-def _aad(provider: IdentityProvider) -> str:
-    return row_aad("identity_providers", "client_secret", provider.id)
+def _as_secret(text: str | None) -> Secret | None:
+    return None if text is None else Secret(text)
 
 
 def _set_default_role(session: Session, provider: IdentityProvider, name: str | None) -> None:

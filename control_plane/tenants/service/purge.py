@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, plugins, tenancy, tenant_schemas
+from control_plane.core import clock, data_keys, plugins, tenancy, tenant_schemas
 from control_plane.core.database import Database
 from control_plane.core.events import emit
 from control_plane.core.plugins import JobContext
@@ -62,6 +62,7 @@ def purge_part(session: Session, tenant_id: uuid.UUID) -> bool:
         return False
     if tenant.isolation is Isolation.SCHEMA:
         tenant_schemas.leave(session, tenant_id)  # with nothing left to take along
+    data_keys.destroy(session, tenant_id)
     session.delete(tenant)
     session.flush()
     emit(session, TenantPurged(tenant_id=tenant_id))

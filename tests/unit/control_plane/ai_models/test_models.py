@@ -9,13 +9,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from control_plane.ai_models import documents
 from control_plane.ai_models.models import AIModel
 from control_plane.contract import check
 from control_plane.core import tenancy
+from control_plane.core.crypto import SecretError
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings
 from tests import factories
@@ -253,9 +254,9 @@ def test_the_stored_key_works_in_its_own_row_only(
     first, second = _create(client, operator), _create(client, operator, name="other")
     with session:
         rows = {str(row.id): row for row in session.scalars(select(AIModel))}
-        rows[second["id"]].api_key = rows[first["id"]].api_key
-        session.flush()
-        with pytest.raises(Exception, match="cannot be decrypted"):
+        moved = update(AIModel).where(AIModel.id == rows[second["id"]].id)
+        session.execute(moved.values(api_key=rows[first["id"]].api_key))
+        with pytest.raises(SecretError, match="cannot be decrypted"):
             documents.compile_models(session, [second["id"]])
 
 

@@ -182,7 +182,7 @@ def test_a_role_above_row_security_is_refused(settings: Settings) -> None:
     powerful = load_settings(state=settings.state, environ={"YUMEN_DATABASE_URL": url})
     database = Database(powerful)
     with pytest.raises(PowerfulRoleError, match="superuser"):
-        database.refuse_powerful_role()
+        database.refuse_unsafe_start()
     [finding] = [each for each in doctor.check_database(powerful) if each.remedy]
     assert "database.url" in finding.remedy
     database.close()

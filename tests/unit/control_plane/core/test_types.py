@@ -1,15 +1,25 @@
 """Column types: the same value comes back from both databases, and what does not fit is refused."""
 
 import datetime
+import json
 from decimal import Decimal
 from typing import Any
 
+import flask
 import pytest
+from marshmallow import fields
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import StatementError
 
 from control_plane.core.database import Database
-from control_plane.core.types import Decimal12, EncryptedText, Json, UtcDateTime, decimal_sum
+from control_plane.core.types import (
+    Decimal12,
+    EncryptedText,
+    Json,
+    Secret,
+    UtcDateTime,
+    decimal_sum,
+)
 
 TABLE = Table(
     "typed",
@@ -80,7 +90,20 @@ def test_json_comes_back_as_it_was(typed: Database) -> None:
 
 
 def test_clear_text_is_not_stored_where_secrets_belong(typed: Database) -> None:
-    with pytest.raises(StatementError, match="Only encrypted text") as caught:
-        kept(typed, "secret", "sk-clear")
-    assert "sk-clear" not in str(caught.value.orig)
-    assert kept(typed, "secret", typed.keyring.encrypt("sk", "a")).startswith("v1.")
+    for clear in ("sk-clear", Secret("sk-clear")):
+        with pytest.raises(StatementError, match="Only an encrypted text") as caught:
+            kept(typed, "secret", clear)
+        assert "sk-clear" not in str(caught.value.orig)
+    back = kept(typed, "secret", Secret(ciphertext="v2.a.b"))
+    assert (back.clear, back.ciphertext) == (None, "v2.a.b")
+
+
+def test_a_secret_shows_itself_nowhere() -> None:
+    secret = Secret("sk-clear")
+    shown = [repr(secret), str(secret), f"{secret}", repr([secret]), repr({"key": secret})]
+    shown.append(fields.String().serialize("key", {"key": secret}) or "")
+    assert "sk-clear" not in "".join(shown)
+    with pytest.raises(TypeError):
+        json.dumps(secret)
+    with flask.Flask("t").app_context(), pytest.raises(TypeError):
+        flask.jsonify(secret)

@@ -40,7 +40,7 @@ def test_a_secret_that_others_can_read_is_named(settings: Settings) -> None:
     secret.parent.mkdir(parents=True)
     secret.touch()
     secret.chmod(0o644)  # whatever umask an earlier test has left
-    [said] = remedies(doctor.check_state, settings)
+    [said] = remedies(doctor.check_secrets, settings)
     assert f"chmod 600 {secret}" in said
 
 
