@@ -10,6 +10,10 @@ from contextvars import ContextVar
 
 from control_plane.core.errors import Unauthorized
 
+ISSUER = "yumen"
+AUDIENCE = "yumen-api"
+"""Who gives access tokens, and what they are good for (RFC 7519, claims `iss` and `aud`)."""
+
 _NAME = re.compile(r"[a-z][a-z0-9-]*:[a-z][a-z0-9-]*")
 
 

@@ -9,13 +9,11 @@ import jwt
 from flask_jwt_extended.exceptions import JWTExtendedException
 from sqlalchemy.orm import Session
 
-from control_plane.core.auth import Actor
+from control_plane.core.auth import AUDIENCE, ISSUER, Actor
 from control_plane.core.crypto import Keyring
 from control_plane.core.errors import Unauthorized
 from control_plane.identity.service import sessions
 from control_plane.identity.service.sessions import SignIn
-
-ISSUER = "yumen"
 
 
 def configure(app: flask.Flask, keyring: Keyring, lifetime: datetime.timedelta) -> None:
@@ -28,6 +26,8 @@ def configure(app: flask.Flask, keyring: Keyring, lifetime: datetime.timedelta) 
         JWT_ACCESS_TOKEN_EXPIRES=lifetime,
         JWT_ENCODE_ISSUER=ISSUER,
         JWT_DECODE_ISSUER=ISSUER,
+        JWT_ENCODE_AUDIENCE=AUDIENCE,
+        JWT_DECODE_AUDIENCE=AUDIENCE,
     )
     flask_jwt_extended.JWTManager(app)
 

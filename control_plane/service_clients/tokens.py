@@ -8,18 +8,17 @@ import jwt
 from sqlalchemy.orm import Session
 
 from control_plane.core import clock
-from control_plane.core.auth import Actor
+from control_plane.core.auth import AUDIENCE, ISSUER, Actor
 from control_plane.core.database import keyring
 from control_plane.core.errors import Unauthorized
 from control_plane.service_clients import service
 from control_plane.service_clients.models import ServiceClient, ServiceClientSecret
 
-ISSUER = "yumen"
 TYPE = "at+jwt"
 """In the header (RFC 9068): what tells these tokens from those of users, by signature."""
 
 _ALGORITHM = "EdDSA"
-_NEEDED = ("exp", "iat", "iss", "sub", "secret")
+_NEEDED = ("exp", "iat", "iss", "aud", "sub", "secret")
 
 
 def access_token(
@@ -32,6 +31,7 @@ def access_token(
     """Return a new token; with a *scope* it gives no more than those permissions."""
     claims = {
         "iss": ISSUER,
+        "aud": AUDIENCE,
         "sub": str(client.id),
         "secret": str(secret.id),
         "iat": clock.now(),
@@ -57,6 +57,7 @@ def authenticate(session: Session, authorization: str) -> Actor | None:
             keyring(session).verifying_key,
             algorithms=[_ALGORITHM],
             issuer=ISSUER,
+            audience=AUDIENCE,
             options={"require": list(_NEEDED)},
         )
     except jwt.ExpiredSignatureError as error:

@@ -116,10 +116,12 @@ def test_an_access_token_is_ours_and_ends(
         jwt.encode(claims, key="", algorithm="none"),
         jwt.encode(claims, key="x" * 64, algorithm="HS256"),
         jwt.encode({**claims, "iss": "other"}, database.keyring.signing_key, algorithm="EdDSA"),
+        jwt.encode({**claims, "aud": "other"}, database.keyring.signing_key, algorithm="EdDSA"),
         jwt.encode({**claims, "type": "refresh"}, database.keyring.signing_key, algorithm="EdDSA"),
         token[:-4] + "AAAA",
     ]
-    assert jwt.decode(token, public, algorithms=["EdDSA"], issuer="yumen") == claims
+    ours = {"issuer": "yumen", "audience": "yumen-api"}
+    assert jwt.decode(token, public, algorithms=["EdDSA"], **ours) == claims
     for bad in forged:
         answer = client.get("/api/users", headers={"Authorization": f"Bearer {bad}"})
         assert (answer.status_code, answer.json["code"]) == (401, "invalid_token"), bad

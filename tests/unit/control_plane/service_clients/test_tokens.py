@@ -244,7 +244,8 @@ def test_a_forged_token_is_refused(
     assert status(claims, typ="JWT") == 401  # it is no user's token either
     assert status({**claims, "exp": 1}) == 401
     assert status({**claims, "iss": "other"}) == 401
-    for name in ("exp", "iss", "sub", "secret", "iat"):
+    assert status({**claims, "aud": "other"}) == 401
+    for name in ("exp", "iss", "aud", "sub", "secret", "iat"):
         assert status({k: v for k, v in claims.items() if k != name}) == 401, name
     assert public not in good
     # A user's token with the header of a client's token is not one.
