@@ -41,9 +41,11 @@ class Vault(Row, TenantScoped, Tables):
 
 
 class Safe(Row, TenantScoped, Tables):
-    """Another one of a tenant's."""
+    """Another one of a tenant's, with the primary key of a business table."""
 
     __tablename__ = "safes"
+
+    tenant_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
 
 
 class Chest(Row, Tables):

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Row, Table, bindparam, delete, null, select, update
+from sqlalchemy import Column, Table, bindparam, delete, literal, null, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from control_plane.core import clock, encryption, tenancy
@@ -90,8 +90,8 @@ class Rotation:
         changed, is_over = 0, True
         for page in self._pages(column):
             old = [
-                row_id
-                for row_id, secret in page
+                key
+                for *key, row_id, secret in page
                 if encryption.key_of(secret) in former
                 and (str(column), row_id) not in self.unreadable
             ]
@@ -104,16 +104,18 @@ class Rotation:
                 self._report(f"{column}: {done + changed} …")
         return None if is_over else changed
 
-    def _pages(self, column: Column[Any]) -> Iterator[Sequence[Row[Any, Any]]]:
-        """Yield the rows that have a secret in *column*, by their id."""
-        row_id = column.table.c.id
-        query = select(row_id, column).where(column.is_not(None)).order_by(row_id).limit(BATCH)
+    def _pages(self, column: Column[Any]) -> Iterator[Sequence[Any]]:
+        """Yield primary key, id and secret of the rows that have one in *column*."""
+        key: list[Column[Any]] = list(column.table.primary_key)
+        query = select(*(each.label(None) for each in key), column.table.c.id, column)
+        query = query.where(column.is_not(None)).order_by(*key).limit(BATCH)
         with self._database.session(write=False) as session:
             page = session.execute(query).all()
         while page:
             yield page
+            last = [literal(value, each.type) for each, value in zip(key, page[-1], strict=False)]
             with self._database.session(write=False) as session:
-                page = session.execute(query.where(row_id > page[-1][0])).all()
+                page = session.execute(query.where(tuple_(*key) > tuple_(*last))).all()
 
     def rewrap(self) -> None:
         """Wrap every data key with the newest master key; first make one, if all are already."""
@@ -156,15 +158,20 @@ def rotate(
 
 
 def _reencrypt(
-    session: Session, column: Column[Any], ids: Sequence[uuid.UUID], unreadable: set[Unreadable]
+    session: Session,
+    column: Column[Any],
+    keys: Sequence[Sequence[Any]],
+    unreadable: set[Unreadable],
 ) -> int:
-    """Encrypt those of the rows *ids* anew that nobody uses just now; return how many."""
+    """Encrypt those of the rows *keys* anew that nobody uses just now; return how many."""
     table = column.table
+    key: list[Column[Any]] = list(table.primary_key)
     owner = table.c.get("tenant_id", null())
-    query = select(table.c.id, column, owner).where(table.c.id.in_(ids), column.is_not(None))
+    query = select(*(each.label(None) for each in key), table.c.id, column, owner)
+    query = query.where(tuple_(*key).in_(keys), column.is_not(None))
     ciphers: dict[uuid.UUID | None, Cipher] = {}
     changes = []
-    for row_id, secret, tenant_id in session.execute(
+    for *values, row_id, secret, tenant_id in session.execute(
         query.with_for_update(skip_locked=True, key_share=True)
     ):
         place = Place(tenant_id, table.name, column.name, row_id)
@@ -176,12 +183,13 @@ def _reencrypt(
         if tenant_id not in ciphers:
             ciphers[tenant_id] = data_keys(session).current(session, tenant_id)
         renewed = encryption.encrypt(ciphers[tenant_id], place, clear)
-        changes.append({"row": row_id, "renewed": renewed})
+        changes.append({f"key_{at}": value for at, value in enumerate(values)} | {"new": renewed})
     if changes:
         # For the API this is no change: neither the version nor the time of the last one moves.
         kept = {each.name: each for each in table.c if each.onupdate is not None}
-        values = {**kept, column.name: bindparam("renewed")}
-        session.execute(update(table).where(table.c.id == bindparam("row")).values(values), changes)
+        same = [each == bindparam(f"key_{at}") for at, each in enumerate(key)]
+        changed = {**kept, column.name: bindparam("new")}
+        session.execute(update(table).where(*same).values(changed), changes)
     return len(changes)
 
 

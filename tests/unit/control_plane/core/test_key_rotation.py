@@ -25,9 +25,10 @@ from control_plane.core.settings import Settings
 from control_plane.core.types import Secret
 from tests import vaults
 from tests.stack import until
-from tests.vaults import TABLES, Chest, Vault
+from tests.vaults import TABLES, Chest, Safe, Vault
 
 TENANTS = [uuid.uuid4() for _ in range(5)]
+ENTITIES: tuple[type[Any], ...] = (Vault, Safe, Chest)
 LOAD_ROWS = 10_000
 EVEN, ODD = slice(0, None, 2), slice(1, None, 2)
 """Those who change rows keep out of each other's way."""
@@ -49,7 +50,9 @@ def fill(database: Database, count: int) -> None:
     """Add rows of several tenants and of the platform; each one's name is its secret's text."""
     with platform(database) as session:
         for number in range(count):
-            row = [Vault(tenant_id=TENANTS[number % 5]), Chest()][number % 10 == 9]
+            tenant_id = TENANTS[number % 5]
+            kinds = {8: Safe(tenant_id=tenant_id), 9: Chest()}
+            row = kinds.get(number % 10, Vault(tenant_id=tenant_id))
             session.add(named(row, f"secret {number}"))
 
 
@@ -66,7 +69,7 @@ def check(settings: Settings) -> Counter[str]:
     """See that a process that starts now can read all; return how many keys are in which state."""
     opened = Database(settings)
     with platform(opened) as session:
-        rows = [row for entity in (Vault, Chest) for row in session.scalars(select(entity))]
+        rows = [row for entity in ENTITIES for row in session.scalars(select(entity))]
         assert [row.name for row in rows] == [
             reveal(row, type(row).secret)  # type: ignore[attr-defined]
             for row in rows
@@ -82,7 +85,7 @@ def snapshot(database: Database) -> dict[uuid.UUID, tuple[Any, ...]]:
     with platform(database) as session:
         return {
             row.id: (row.secret.ciphertext, row.version, row.updated_at)
-            for entity in (Vault, Chest)
+            for entity in ENTITIES
             for row in session.scalars(select(entity))
         }
 
@@ -125,7 +128,7 @@ def test_what_the_master_key_itself_has_encrypted_gets_a_data_key(
     fill(database, 10)
     cipher = MasterKeys(settings).newest().cipher
     with platform(database) as session:
-        for row in session.scalars(select(Chest)).all() + session.scalars(select(Vault)).all():
+        for row in [row for entity in ENTITIES for row in session.scalars(select(entity))]:
             place = f"{type(row).__tablename__}|secret|{row.id}"
             former = Secret(ciphertext="v1." + crypto.encrypt(cipher, row.name, place))
             entity = type(row)
@@ -296,7 +299,7 @@ def test_ten_thousand_rows_are_rotated_under_load_without_an_error(
     assert check(settings)["retired"] == 0
     with platform(database) as session:
         assert not old & set(session.scalars(select(DataKey.id)))
-        assert session.scalar(select(func.count()).select_from(Vault)) > LOAD_ROWS * 0.9
+        assert session.scalar(select(func.count()).select_from(Vault)) > LOAD_ROWS * 0.8
     print("under load:", dict(load.counts), f"{perf_counter() - started:.1f} s")  # noqa: T201 - a figure to see
 
 
