@@ -25,6 +25,8 @@ from control_plane.single_sign_on.service.conversation import Conversation
 
 EXTENSION = "yumen_single_sign_on"
 COOKIE_PATH = "/api"
+MOST_ATTEMPTS = 5
+"""How many one browser can have under way: too many cookies would keep its requests out."""
 
 log = structlog.get_logger(__name__)
 
@@ -151,6 +153,10 @@ def _redirect(address: str) -> flask.Response:
 
 
 def _set_cookie(answer: flask.Response, attempt: Attempt) -> None:
+    """Give the browser the attempt, and take some away when others were left unfinished."""
+    unfinished = [name for name in flask.request.cookies if name.startswith(attempts.PREFIX)]
+    for name in unfinished[: 1 - MOST_ATTEMPTS]:
+        answer.delete_cookie(name, path=COOKIE_PATH)
     answer.set_cookie(
         attempt.name,
         attempts.sealed(attempt, database().keyring),

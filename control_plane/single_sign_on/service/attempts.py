@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from control_plane.core import clock
 from control_plane.core.crypto import Keyring
 
+PREFIX = "yumen_sign_in_"
 LIFETIME = datetime.timedelta(minutes=10)
 _SECRET_BYTES = 32
 
@@ -41,7 +42,7 @@ def begin(provider_id: uuid.UUID, return_to: str) -> Attempt:
 
 def name_of(state: str) -> str:
     """Return what the cookie of the attempt with this state is called."""
-    return "yumen_sign_in_" + sha256(state.encode("utf-8")).hexdigest()[:16]
+    return PREFIX + sha256(state.encode("utf-8")).hexdigest()[:16]
 
 
 def sealed(attempt: Attempt, keyring: Keyring) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,6 +37,7 @@ LEEWAY_SECONDS = 60
 LONGEST_SUBJECT = 255
 LONGEST_EMAIL = 254
 
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9.-]+")
 _AT_ONCE = 2
 _WAIT_SECONDS = 5.0
 
@@ -113,7 +115,7 @@ class Conversation:
                 raise unreachable() from error
             except AuthlibBaseError as error:
                 raise _refused() from error
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise bad_answer("The answer of the token endpoint cannot be read.") from error
         return token
 
@@ -140,7 +142,7 @@ class Conversation:
                 },
             )
             claims.validate(now=int(clock.now().timestamp()), leeway=LEEWAY_SECONDS)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise bad_answer("The ID token is not good for this sign-in.") from error
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
@@ -202,6 +204,4 @@ def _verified_email(claims: Mapping[str, Any]) -> str | None:
     email = claims.get("email")
     if claims.get("email_verified") not in (True, "true") or not isinstance(email, str):
         return None
-    usable = email.isascii() and email.isprintable() and " " not in email
-    local, _, domain = email.rpartition("@")
-    return email if usable and local and domain and len(email) <= LONGEST_EMAIL else None
+    return email if len(email) <= LONGEST_EMAIL and _EMAIL.fullmatch(email) else None

@@ -96,7 +96,7 @@ def fetch(settings: Settings, url: str, headers: Mapping[str, str] | None = None
             answer = session.get(url, headers={"Accept": "application/json", **(headers or {})})
             answer.raise_for_status()
             found = answer.json()
-        except (requests.RequestException, ValueError) as error:
+        except (requests.RequestException, ValueError, RecursionError) as error:
             raise unreachable() from error
     if not isinstance(found, dict):
         raise unreachable()

@@ -24,7 +24,10 @@ def nothing(_: dict[str, Any]) -> None:
 
 
 class DishonestProvider:
-    """Honest until a test sets one of its `…_change`s, which edit what it is about to say."""
+    """Honest until a test sets one of its `…_change`s, which edit what it is about to say.
+
+    `bodies` is what it answers instead at a path.
+    """
 
     def __init__(self) -> None:
         self.key: RSAKey | ECKey | OctKey = RSAKey.generate_key(2048, {"kid": "one"})
@@ -32,6 +35,7 @@ class DishonestProvider:
         self.header: dict[str, Any] = {"alg": "RS256", "kid": "one"}
         self.claims_change = self.metadata_change = self.token_change = nothing
         self.userinfo: dict[str, Any] = {"sub": "li"}
+        self.bodies: dict[str, bytes] = {}
         self.asked: Counter[str] = Counter()
         self.forms: list[dict[str, str]] = []
         self.nonce = ""
@@ -124,7 +128,7 @@ class DishonestProvider:
             found = self.userinfo
         else:
             found = self.metadata()
-        text = json.dumps(found).encode()
+        text = self.bodies.get(path, json.dumps(found).encode())
         request.send_response(200)
         request.send_header("Content-Length", str(len(text)))
         request.end_headers()

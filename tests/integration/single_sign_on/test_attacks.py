@@ -175,6 +175,14 @@ def test_the_cookie_shows_and_allows_nothing(
     assert answered(browser.client.post(EXCHANGE, json=told)) == NOT_BEGUN
 
 
+def test_cookies_of_unfinished_sign_ins_do_not_pile_up(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    addresses = [browser.depart(trusted) for _ in range(12)]
+    assert len(browser.client._cookies) == 5
+    assert browser.come_back(liar.way_back(addresses[-1])).keys() == {"code", "state"}
+
+
 def test_no_token_and_no_secret_is_in_an_address_or_a_log(
     provider: OidcProvider,
     add: Add,
@@ -364,6 +372,20 @@ def test_the_answer_of_the_token_endpoint_may_be_anything(
     ):
         liar.token_change = change
         assert went(browser, liar, trusted) == {"error": error}
+
+
+@pytest.mark.parametrize("path", ["/token", "/jwks", "/userinfo"])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"null", b'"x"', b"{", b"\xff", b"[" * 200_000, b'{"keys": [[]]}']
+)
+def test_whatever_a_provider_answers_nobody_is_signed_in(
+    trusted: str, liar: DishonestProvider, browser: Browser, path: str, body: bytes
+) -> None:
+    liar.claims_change = lambda claims: claims.pop("email")
+    liar.bodies[path] = body
+    told = went(browser, liar, trusted)
+    assert told.keys() == {"error"}
+    assert told["error"] in {"provider_answer_invalid", "provider_unreachable"}
 
 
 def test_a_provider_that_fails_is_asked_once_in_a_while(

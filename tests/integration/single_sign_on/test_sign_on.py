@@ -98,6 +98,7 @@ def test_the_platforms_provider_signs_in_users_of_the_platform(
         ({**LI, "email": "x@sub.example.com"}, {}, "user_unknown"),
         ({**LI, "email": "li@evil.com\u0000@example.com"}, {}, "email_unverified"),
         ({**LI, "email": "lı@example.com"}, {}, "email_unverified"),
+        ({**LI, "email": "a:b@example.com"}, {}, "email_unverified"),
     ],
 )
 def test_nobody_is_linked_who_is_not_proved_to_be_him(
