@@ -225,6 +225,7 @@ CLAIMS: Mapping[str, Change] = {
     "no nonce": lambda claims: claims.pop("nonce"),
     "another client": lambda claims: claims.update(aud="somebody-else"),
     "another client first": lambda claims: claims.update(aud=["somebody-else", CLIENT_ID]),
+    "another client's, by our name": lambda claims: claims.update(aud="other", azp=CLIENT_ID),
     "authorized for another": lambda claims: claims.update(azp="somebody-else"),
     "no audience": lambda claims: claims.pop("aud"),
     "another issuer": lambda claims: claims.update(iss="https://accounts.google.com"),
