@@ -12,6 +12,7 @@ from control_plane.core.settings import Settings
 from control_plane.tenants import Tenant
 from tests import factories
 from tests.factories import ANY
+from tests.integration.single_sign_on.dishonest import DishonestProvider
 from tests.oidc import CLIENT_ID, CLIENT_SECRET, Browser, OidcProvider
 
 Add = Callable[..., Any]
@@ -84,3 +85,15 @@ def add(operate: Callable[..., Any], provider: OidcProvider) -> Add:
 @pytest.fixture
 def browser(app: Flask) -> Browser:
     return Browser(app.test_client())
+
+
+@pytest.fixture
+def liar() -> Iterator[DishonestProvider]:
+    with DishonestProvider() as started:
+        yield started
+
+
+@pytest.fixture
+def trusted(add: Add, liar: DishonestProvider, tenant: Tenant) -> str:
+    """The liar's id, in whom a tenant trusts."""
+    return str(add(tenant, issuer=liar.issuer, defaultRole="viewer"))

@@ -14,7 +14,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from control_plane.core import clock
-from tests.oidc import CLIENT_ID
+from tests.oidc import CLIENT_ID, Browser
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -76,6 +76,10 @@ class DishonestProvider:
         query = {"code": "a-code", "state": asked["state"], "iss": self.issuer, **changed}
         told = "&".join(f"{name}={value}" for name, value in query.items() if value is not None)
         return f"{asked['redirect_uri']}?{told}"
+
+    def lead(self, browser: Browser, provider_id: str, **changed: str | None) -> dict[str, str]:
+        """Lead a browser here and back; return what it then has."""
+        return browser.come_back(self.way_back(browser.depart(provider_id), **changed))
 
     def metadata(self) -> dict[str, Any]:
         """Return what it publishes of itself."""
