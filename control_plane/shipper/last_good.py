@@ -16,10 +16,13 @@ import structlog
 
 from control_plane import contract
 from control_plane.contract import keys
+from control_plane.core import clock
 from control_plane.shipper.last_good_file import Base, Entry, LastGoodFile, Revision
 
 _SCAN_COUNT = 500
 _TRIES = 20
+_BASE_PAUSE_SECONDS = 60.0
+"""Before everything is read again when it could not be written, as on a full disk."""
 _ENVELOPE = re.compile(
     rb'\s*\{\s*"epoch"\s*:\s*(\d+)\s*,\s*"rev"\s*:\s*(\d+)\s*,\s*"doc"\s*:\s*(.*)\}\s*', re.DOTALL
 )
@@ -53,6 +56,7 @@ class LastGood:
         self._node = node
         self._file = LastGoodFile(path)
         self._held: _Held | None = None
+        self._base_due = 0.0
 
     def update(self) -> bool:
         """Write what the node has newly acknowledged; say whether there was something.
@@ -68,22 +72,23 @@ class LastGood:
             self._held = self._collect()
         if self._held is None or self._held.revision > acknowledged.revision:
             return False
-        return self._write(self._held, acknowledged.refused)
+        if self._held.base is not None and acknowledged.refused is None:
+            log.warning("last good configuration waits: the node refuses too much to tell all")
+            return False
+        held, self._held = self._held, None
+        self._write(held, acknowledged.refused)
+        return True
 
-    def _write(self, held: _Held, refused: frozenset[bytes] | None) -> bool:
-        """Write what was held back, a base only when it is known what is refused of it."""
+    def _write(self, held: _Held, refused: frozenset[bytes] | None) -> None:
+        """Write what was held back; without knowing what is *refused*, no base is made."""
         if held.base is None:
             self._file.append(held.revision, held.changes)
             if self._file.has_grown and refused is not None:
                 self._file.compact(refused)
-        elif refused is None:
-            log.warning("last good configuration waits: the node refuses too much to tell all")
-            return False
-        else:
+        elif refused is not None:
             self._file.replace(held.base, held.revision, held.changes, refused)
+            self._base_due = 0.0
             log.info("last good configuration written", revision=keys.revision(*held.revision))
-        self._held = None
-        return True
 
     def _acknowledged(self) -> _Acknowledged | None:
         text = self._redis.hget(keys.node(self._node), "status")
@@ -103,8 +108,9 @@ class LastGood:
         if found is not None:
             return _Held(None, *found)
         start = self._newest()
-        if start is None:
+        if start is None or clock.monotonic() < self._base_due:
             return None
+        self._base_due = clock.monotonic() + _BASE_PAUSE_SECONDS
         base = Base(self._path, start)
         for entry in self._everything():
             base.add(entry)

@@ -100,8 +100,8 @@ class Base:
                 self._path.open("rb") as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text,
             ):
-                for place in sorted(self._places):
-                    start = place & ((1 << _OFFSET_BITS) - 1)
+                for where in sorted(self._places):
+                    start = where & ((1 << _OFFSET_BITS) - 1)
                     yield Entry.read(text[start : text.find(b"\n", start) + 1])
         self._path.unlink()
 
@@ -140,7 +140,7 @@ class LastGoodFile:
             file.truncate(self._blocks[-1].end)
             file.seek(self._blocks[-1].end)
             block = _write_block(file, self.revision, revision, changes)
-            _sync(file)
+            sync(file)
         self._blocks.append(block)
 
     def replace(
@@ -194,7 +194,7 @@ class LastGoodFile:
                 _write_block(file, None, base, entries),
                 _write_block(file, base, revision, changes),
             ]
-            _sync(file)
+            sync(file)
         temporary.replace(self._path)
         directory = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -288,6 +288,7 @@ def _create(path: Path) -> IO[bytes]:
     return os.fdopen(descriptor, "w+b", buffering=_BUFFER_BYTES)
 
 
-def _sync(file: IO[bytes]) -> None:
+def sync(file: IO[bytes]) -> None:
+    """Have on the disk what was written to *file*."""
     file.flush()
     os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """The configuration on disk: what the node acknowledged, whole, and never a half."""
 
+import errno
 import functools
 import hashlib
 import json
@@ -14,6 +15,7 @@ import pytest
 import redis
 
 from control_plane.contract import keys
+from control_plane.core import clock
 from control_plane.shipper import last_good_file
 from control_plane.shipper.last_good import LastGood
 from control_plane.shipper.last_good_file import NEVER, Base, Entry, LastGoodFile
@@ -266,6 +268,35 @@ def test_a_torn_end_is_written_over(client: redis.Redis, last_good: LastGood, pa
         assert LastGoodFile(path).revision == (1, 1)
         assert LastGood(client, path, NODE).update()
         assert held(path) == ((1, 2), {"a": "t2"})
+
+
+def test_a_disk_that_is_full_for_a_while_is_survived(
+    client: redis.Redis, last_good: LastGood, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    sync, monotonic = last_good_file.sync, clock.monotonic
+    publish(client, 1, a="t1")
+    acknowledge(client, 1)
+    monkeypatch.setattr(last_good_file, "sync", fail)
+    with pytest.raises(OSError, match="No space"):
+        last_good.update()
+    monkeypatch.setattr(last_good_file, "sync", sync)
+    assert not last_good.update(), "everything is read again at once"
+    monkeypatch.setattr(clock, "monotonic", lambda: monotonic() + 61)
+    assert last_good.update()
+    assert held(path) == ((1, 1), {"a": "t1"})
+
+    publish(client, 2, a="t2")
+    acknowledge(client, 2)
+    monkeypatch.setattr(last_good_file, "sync", fail)
+    with pytest.raises(OSError, match="No space"):
+        last_good.update()
+    monkeypatch.setattr(last_good_file, "sync", sync)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert last_good.update()
+    assert held(path) == ((1, 2), {"a": "t2"})
 
 
 def test_a_base_is_in_the_order_of_shared_memory(path: Path) -> None:
