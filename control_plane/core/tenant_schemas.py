@@ -28,7 +28,7 @@ class BusinessTable(TenantScoped):
     """Base of mapped classes whose rows lie in their tenant's own schema, if it has one.
 
     Its migration makes the table with the primary key `(tenant_id, id)` and a reference to
-    `tenants`, protects it, and then calls `divide`.
+    `tenants`, protects it, and then calls `divide`. Only business tables may refer to it.
     """
 
     tenant_id: Mapped[uuid.UUID] = mapped_column(sa.ForeignKey("tenants.id"), primary_key=True)
@@ -38,7 +38,7 @@ class BusinessTable(TenantScoped):
 def divide(table: str) -> None:
     """Partition *table* by tenant, with the rows it has; for migrations.
 
-    Before others refer to it, and before it gets triggers. Nothing to do on SQLite.
+    Before others or itself refer to it, and before it gets triggers. Nothing to do on SQLite.
     """
     if op.get_bind().dialect.name == "postgresql":
         op.execute(sa.select(sa.func.yumen_divide_table(table)))
@@ -70,11 +70,18 @@ def enter(session: Session, tenant_id: uuid.UUID) -> int:
 
 
 def leave(session: Session, tenant_id: uuid.UUID) -> int:
-    """Move a tenant's business rows back among everybody's, and drop its schema.
+    """Move a tenant's business rows back among everybody's; return how many there were.
 
-    Returns how many rows there were. The tenant's row is held until the transaction ends.
+    Its schema is emptied and renamed, for `drop_left`. The tenant's row is held until the
+    transaction ends.
     """
     return session.scalar(sa.select(sa.func.yumen_leave_schema(tenant_id))) or 0
+
+
+def drop_left(session: Session) -> None:
+    """Drop the empty schemas that tenants have left; nothing to do on SQLite."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(sa.select(sa.func.yumen_drop_left_schemas()))
 
 
 @contextlib.contextmanager

@@ -13,9 +13,10 @@ from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Job, Section, hookimpl
 from control_plane.tenants import commands, documents, manifest, permissions, routes
 from control_plane.tenants.schemas import TenantSchema
-from control_plane.tenants.service import lifecycle, purge, tenants
+from control_plane.tenants.service import lifecycle, moving, purge, tenants
 
 _LIFE_SECONDS = 10
+_LEFT_SECONDS = 30
 
 
 @hookimpl
@@ -50,10 +51,11 @@ def yumen_manifest_kinds() -> Iterable[Kind]:
 
 @hookimpl
 def yumen_jobs() -> Iterable[Job]:
-    """Return the jobs that stop tenants whose time is over, and purge deleted ones."""
+    """Return the jobs that end what is over: tenants' time, deleted tenants, left schemas."""
     return [
         Job("expire_tenants", every_seconds=_LIFE_SECONDS, run=lifecycle.run_expiry),
         Job("purge_tenants", every_seconds=_LIFE_SECONDS, run=purge.run_purge),
+        Job("drop_left_schemas", every_seconds=_LEFT_SECONDS, run=moving.run_drop_left),
     ]
 
 

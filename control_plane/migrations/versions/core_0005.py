@@ -25,7 +25,9 @@ CREATE VIEW yumen_tenant_schemas WITH (security_invoker = true) AS
     FROM pg_namespace s WHERE s.nspname ~ '^t_[0-9a-f]{32}$';
 """
 
-# Constraints, indexes and policies keep their names, so that errors and plans read alike.
+# Constraints, indexes and policies keep their names, so that errors and plans read alike. Foreign
+# keys are left to ATTACH: one that is there before has triggers on the table it refers to, and to
+# take them away would need that table for itself.
 COPY_TABLE = """
 CREATE FUNCTION yumen_copy_table(source regclass, target text, clause text) RETURNS void
     LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -39,7 +41,7 @@ BEGIN
     FOR statement IN
         SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s',
                 full_name, conname, pg_get_constraintdef(oid))
-            FROM pg_constraint WHERE conrelid = source AND contype IN ('p', 'u', 'f')
+            FROM pg_constraint WHERE conrelid = source AND contype IN ('p', 'u')
         UNION ALL SELECT replace(pg_get_indexdef(indexrelid),
                 format(' ON %s ', source), format(' ON %s ', full_name))
             FROM pg_index WHERE indrelid = source AND NOT EXISTS (
@@ -55,9 +57,17 @@ BEGIN
 END $$;
 CREATE FUNCTION yumen_divide_table(name text) RETURNS void
     LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
+DECLARE
+    foreign_key text;
 BEGIN
     EXECUTE format('ALTER TABLE public.%I SET SCHEMA shared', name);
     PERFORM yumen_copy_table(format('shared.%I', name), 'public', 'PARTITION BY LIST (tenant_id)');
+    FOR foreign_key IN SELECT format('ALTER TABLE public.%I ADD CONSTRAINT %I %s',
+            name, conname, pg_get_constraintdef(oid)) FROM pg_constraint
+        WHERE conrelid = format('shared.%I', name)::regclass AND contype = 'f' AND conparentid = 0
+    LOOP
+        EXECUTE foreign_key;
+    END LOOP;
     EXECUTE format('ALTER TABLE public.%I ATTACH PARTITION shared.%I DEFAULT', name, name);
     PERFORM yumen_enter_schema(tenant) FROM yumen_tenant_schemas;
 END $$;
@@ -85,9 +95,12 @@ BEGIN
     END IF;
     PERFORM pg_advisory_xact_lock(x'59754D656E'::bigint);
     FOR referred IN SELECT DISTINCT f.confrelid FROM pg_constraint f
-        JOIN yumen_divided_tables d ON f.conrelid = d.id WHERE f.contype = 'f' ORDER BY 1
+        JOIN yumen_divided_tables d ON f.conrelid = d.id
+        WHERE f.contype = 'f' AND f.conparentid = 0
+            AND f.confrelid NOT IN (SELECT id FROM yumen_divided_tables)
+        ORDER BY 1
     LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', referred);
+        EXECUTE format('LOCK TABLE ONLY %s IN SHARE ROW EXCLUSIVE MODE', referred);
     END LOOP;
     PERFORM FROM tenants WHERE id = tenant FOR UPDATE;
 END $$;
@@ -115,13 +128,16 @@ BEGIN
 END $$;
 """
 
+# A divided table refers to those only that were divided before it, so the order of ids is that of
+# references. Each loop is done with all tables before the next one: what is locked for oneself is
+# so at the end, and rows never refer to what is not there.
 ENTER_AND_LEAVE = """
 CREATE FUNCTION yumen_enter_schema(tenant uuid) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     home text := yumen_tenant_schema(tenant);
+    entering text[];
     divided record;
-    target text;
     moved bigint := 0;
 BEGIN
     PERFORM yumen_lock_for_moving(tenant);
@@ -130,18 +146,23 @@ BEGIN
     ELSIF (SELECT nspowner FROM pg_namespace WHERE nspname = home) <> current_user::regrole THEN
         RAISE EXCEPTION 'the schema % is another role''s', home;
     END IF;
-    FOR divided IN SELECT d.* FROM yumen_divided_tables d JOIN yumen_tenant_schemas s
-        ON s.tenant = yumen_enter_schema.tenant AND d.name = ANY (s.lacks) ORDER BY d.id
-    LOOP
-        target := format('%I.%I', home, divided.name);
+    entering := (SELECT lacks FROM yumen_tenant_schemas WHERE name = home);
+    FOR divided IN SELECT * FROM yumen_divided_tables WHERE name = ANY (entering) ORDER BY id LOOP
         PERFORM yumen_copy_table(divided.shared, home, '');
-        moved := moved + yumen_copy_rows(divided.shared, target, tenant);
+        moved := moved
+            + yumen_copy_rows(divided.shared, format('%I.%I', home, divided.name), tenant);
+    END LOOP;
+    FOR divided IN
+        SELECT * FROM yumen_divided_tables WHERE name = ANY (entering) ORDER BY id DESC
+    LOOP
         EXECUTE format('DELETE FROM %s WHERE tenant_id = $1', divided.shared::regclass)
             USING tenant;
+    END LOOP;
+    FOR divided IN SELECT * FROM yumen_divided_tables WHERE name = ANY (entering) ORDER BY id LOOP
         -- Who has chosen a partition to read must not come to it when the rows have gone.
         EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', divided.id::regclass);
-        EXECUTE format('ALTER TABLE %s ATTACH PARTITION %s FOR VALUES IN (%L)',
-            divided.id::regclass, target, tenant);
+        EXECUTE format('ALTER TABLE %s ATTACH PARTITION %I.%I FOR VALUES IN (%L)',
+            divided.id::regclass, home, divided.name, tenant);
     END LOOP;
     RETURN moved;
 END $$;
@@ -149,24 +170,63 @@ CREATE FUNCTION yumen_leave_schema(tenant uuid) RETURNS bigint LANGUAGE plpgsql 
     SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     home text := yumen_tenant_schema(tenant);
+    leaving text[];
     divided record;
+    aside text;
     moved bigint := 0;
 BEGIN
     PERFORM yumen_lock_for_moving(tenant);
-    FOR divided IN SELECT d.*, c.oid::regclass AS own FROM yumen_divided_tables d
-        JOIN pg_inherits i ON i.inhparent = d.id JOIN pg_class c ON c.oid = i.inhrelid
-        WHERE c.relnamespace = to_regnamespace(home) ORDER BY d.id
-    LOOP
-        EXECUTE format('ALTER TABLE %s DETACH PARTITION %s', divided.id::regclass, divided.own);
-        moved := moved + yumen_copy_rows(divided.own, divided.shared, tenant);
-        EXECUTE format('DROP TABLE %s', divided.own);
+    IF to_regnamespace(home) IS NULL THEN
+        RETURN 0;
+    END IF;
+    leaving := array(SELECT d.name FROM yumen_divided_tables d JOIN pg_inherits i
+        ON i.inhparent = d.id JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE c.relnamespace = to_regnamespace(home));
+    -- A partition can be detached when no row refers to it: what was in it waits beside it.
+    FOR divided IN SELECT * FROM yumen_divided_tables WHERE name = ANY (leaving) ORDER BY id LOOP
+        aside := format('%I.%I', home, divided.name || ' aside');
+        EXECUTE format('CREATE TABLE %s (LIKE %I.%I)', aside, home, divided.name);
+        PERFORM yumen_copy_rows(format('%I.%I', home, divided.name), aside, tenant);
     END LOOP;
-    EXECUTE format('DROP SCHEMA IF EXISTS %I', home);
+    FOR divided IN
+        SELECT * FROM yumen_divided_tables WHERE name = ANY (leaving) ORDER BY id DESC
+    LOOP
+        EXECUTE format('DELETE FROM %I.%I', home, divided.name);
+    END LOOP;
+    FOR divided IN SELECT * FROM yumen_divided_tables WHERE name = ANY (leaving) ORDER BY id LOOP
+        aside := format('%I.%I', home, divided.name || ' aside');
+        EXECUTE format('ALTER TABLE %s DETACH PARTITION %I.%I',
+            divided.id::regclass, home, divided.name);
+        moved := moved + yumen_copy_rows(aside, divided.shared, tenant);
+        EXECUTE format('DROP TABLE %s', aside);
+    END LOOP;
+    EXECUTE format('ALTER SCHEMA %I RENAME TO %I', home, 'left_' || txid_current());
     RETURN moved;
+END $$;
+-- By itself, because it needs the tables for itself that foreign keys refer to.
+CREATE FUNCTION yumen_drop_left_schemas() RETURNS integer LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = public, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    left_one record;
+    emptied regclass;
+    dropped integer := 0;
+BEGIN
+    FOR left_one IN SELECT oid, nspname FROM pg_namespace
+        WHERE nspname ~ '^left_[0-9]+$' AND nspowner = current_user::regrole
+    LOOP
+        FOR emptied IN SELECT oid FROM pg_class
+            WHERE relnamespace = left_one.oid AND relkind = 'r' ORDER BY oid DESC
+        LOOP
+            EXECUTE format('DROP TABLE %s', emptied);
+        END LOOP;
+        EXECUTE format('DROP SCHEMA %I', left_one.nspname);
+        dropped := dropped + 1;
+    END LOOP;
+    RETURN dropped;
 END $$;
 REVOKE EXECUTE ON FUNCTION yumen_copy_table, yumen_divide_table, yumen_unite_table,
     yumen_lock_for_moving, yumen_fingerprint, yumen_copy_rows, yumen_enter_schema,
-    yumen_leave_schema FROM PUBLIC;
+    yumen_leave_schema, yumen_drop_left_schemas FROM PUBLIC;
 """
 
 
@@ -179,9 +239,9 @@ def upgrade() -> None:
 def downgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute(
-            "DROP FUNCTION yumen_leave_schema, yumen_enter_schema, yumen_copy_rows,"
-            " yumen_fingerprint, yumen_lock_for_moving, yumen_unite_table, yumen_divide_table,"
-            " yumen_copy_table"
+            "DROP FUNCTION yumen_drop_left_schemas, yumen_leave_schema, yumen_enter_schema,"
+            " yumen_copy_rows, yumen_fingerprint, yumen_lock_for_moving, yumen_unite_table,"
+            " yumen_divide_table, yumen_copy_table"
         )
         op.execute("DROP VIEW yumen_tenant_schemas, yumen_divided_tables")
         op.execute("DROP FUNCTION yumen_tenant_schema")

@@ -14,6 +14,7 @@ from control_plane.core import clock, tenancy, tenant_schemas
 from control_plane.core.database import Database, is_busy
 from control_plane.core.errors import Conflict
 from control_plane.core.events import emit
+from control_plane.core.plugins import JobContext
 from control_plane.tenants.events import TenantActivated, TenantMoved
 from control_plane.tenants.models import Isolation, Tenant, TenantStatus
 from control_plane.tenants.service.lifecycle import suspend_tenant
@@ -51,6 +52,16 @@ def move_tenant(database: Database, tenant_id: uuid.UUID, isolation: Isolation) 
             with database.transaction() as session:
                 _resume(session, get_tenant(session, tenant_id, lock=True))
             raise
+
+
+def run_drop_left(context: JobContext) -> None:
+    """Drop the schemas that tenants have left, as the worker's job."""
+    try:
+        with tenancy.platform_context(), context.database.transaction() as session:
+            tenant_schemas.drop_left(session)
+    except OperationalError as error:
+        if not is_busy(error):
+            raise  # else the next time will do: they are empty
 
 
 def _switch(database: Database, tenant_id: uuid.UUID, isolation: Isolation) -> int:

@@ -61,7 +61,7 @@ def purge_part(session: Session, tenant_id: uuid.UUID) -> bool:
     if any(deleted):
         return False
     if tenant.isolation is Isolation.SCHEMA:
-        tenant_schemas.leave(session, tenant_id)  # with nothing left to take along
+        tenant_schemas.leave(session, tenant_id)  # nothing is left to take along
     data_keys.destroy(session, tenant_id)
     session.delete(tenant)
     session.flush()

@@ -25,10 +25,14 @@ from control_plane.launcher import doctor
 from control_plane.tenants import Tenant
 from control_plane.tenants.models import Isolation
 from tests import factories
-from tests.servers import OWNER, POSTGRES_USER
+from tests.servers import APPLICATION, OWNER, POSTGRES_USER
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 TABLE = "tenant_model_configs"
+EXCLUSIVE = """
+SELECT relation::regclass::text FROM pg_locks
+    WHERE pid = pg_backend_pid() AND mode = 'AccessExclusiveLock' AND relation IS NOT NULL
+"""
 PLACES = text(f"SELECT tableoid::regclass::text, count(*) FROM {TABLE} GROUP BY 1")
 
 
@@ -241,6 +245,68 @@ def test_a_new_business_table_comes_into_every_schema(database: Database, housed
         where = text("SELECT tableoid::regclass::text, text FROM notes")
         assert owner.execute(where).all() == [(f"t_{housed.id.hex}.notes", "kept")]
         assert tenant_schemas.behind(owner) == {}
+
+
+@on_postgresql
+def test_business_tables_that_refer_to_each_other_move_together(
+    database: Database, tenant: Tenant
+) -> None:
+    keys = ["tenant_id", "id"]
+    with migrating(database):
+        for name, *above in (("books",), ("pages", "books"), ("words", "pages", "books")):
+            op.create_table(
+                name,
+                sa.Column("tenant_id", sa.Uuid(), sa.ForeignKey("tenants.id"), primary_key=True),
+                sa.Column("id", sa.Uuid(), primary_key=True),
+                *(
+                    sa.ForeignKeyConstraint(keys, [f"{each}.{key}" for key in keys], ondelete=rule)
+                    for each, rule in zip(above, (None, "CASCADE"), strict=False)
+                ),
+            )
+            row_security.protect(name)
+            tenant_schemas.divide(name)
+        op.create_foreign_key("fk_books_itself", "books", "books", keys, keys)
+    ids = [uuid.uuid4() for _ in range(3)]
+    names = ("books", "pages", "words")
+    with database.owner_transaction() as owner:
+        for name in names:
+            for each in ids:
+                values = {"tenant": tenant.id, "id": each}
+                owner.execute(text(f"INSERT INTO {name} VALUES (:tenant, :id)"), values)
+        row_security.grant(owner, APPLICATION)
+    for move, home in (
+        (tenant_schemas.enter, f"t_{tenant.id.hex}"),
+        (tenant_schemas.leave, "shared"),
+        (tenant_schemas.enter, f"t_{tenant.id.hex}"),
+    ):
+        with tenancy.platform_context(), database.transaction() as session:
+            assert move(session, tenant.id) == 9
+            # Whoever reads a tenant and then its data must not wait the one way, we the other way.
+            alone = set(session.scalars(text(EXCLUSIVE)))
+            assert not alone & {"tenants", "ai_models"}
+            for name in names:
+                where = session.execute(
+                    text(f"SELECT tableoid::regclass::text, count(*) FROM {name} GROUP BY 1")
+                ).all()
+                assert where == [(f"{home}.{name}", 3)]
+    with database.owner_transaction() as owner:
+        broken = text("INSERT INTO pages VALUES (:tenant, gen_random_uuid())")
+        with pytest.raises(IntegrityError, match="pages"), owner.begin_nested():
+            owner.execute(broken, {"tenant": tenant.id})
+        with pytest.raises(IntegrityError, match="pages"), owner.begin_nested():
+            owner.execute(text("DELETE FROM books"))
+
+
+@on_postgresql
+def test_only_business_tables_refer_to_business_tables(database: Database) -> None:
+    """A row that stays where it is could not refer to one that moves."""
+    question = text(
+        "SELECT conname FROM pg_constraint WHERE contype = 'f'"
+        " AND confrelid IN (SELECT id FROM yumen_divided_tables)"
+        " AND conrelid NOT IN (SELECT id FROM yumen_divided_tables)"
+    )
+    with database.engine.connect() as connection:
+        assert connection.scalars(question).all() == []
 
 
 @on_postgresql

@@ -9,13 +9,14 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from control_plane import tenants
 from control_plane.ai_models import documents
 from control_plane.app import create_app
 from control_plane.core import tenancy
 from control_plane.core.database import Database
+from control_plane.core.plugins import JobContext
 from control_plane.core.settings import Settings
 from control_plane.tenants import Tenant
 from control_plane.tenants.commands import tenant as tenant_command
@@ -173,6 +174,27 @@ def test_a_purge_drops_the_schema(database: Database, housed: Tenant) -> None:
     assert len(schemas(database)) == 2
     factories.purge_tenant(database, housed)
     assert schemas(database) == [f"t_{other.id.hex}"]
+
+
+@on_postgresql
+def test_the_worker_drops_what_was_left(
+    database: Database, settings: Settings, housed: Tenant
+) -> None:
+    moving.move_tenant(database, housed.id, Isolation.ROW)
+    context = JobContext(settings=settings, database=database, redis=None)  # type: ignore[arg-type]
+
+    def left() -> list[str]:
+        with database.engine.connect() as connection:
+            return [n for n in inspect(connection).get_schema_names() if n.startswith("left_")]
+
+    with tenancy.platform_context(), database.engine.connect() as reader:
+        reader.execute(text("SELECT FROM tenants"))
+        moving.run_drop_left(context)
+        assert len(left()) == 1
+    moving.move_tenant(database, housed.id, Isolation.SCHEMA)
+    moving.run_drop_left(context)
+    assert left() == []
+    assert schemas(database) == [f"t_{housed.id.hex}"]
 
 
 @on_postgresql

@@ -226,26 +226,38 @@ def test_after_a_kill_the_way_back_is_open_too(database: Database, moved: Tenant
     assert now(database, moved).status is TenantStatus.ACTIVE
 
 
+def write(database: Database, tenant: Tenant, done: threading.Event) -> int:
+    """Count up until it is done; return how often that was committed."""
+    counted = 0
+    while not done.is_set():
+        try:
+            count_up(database, tenant)
+            counted += 1
+        except StaleDataError:
+            continue
+        except OperationalError as error:
+            if not is_busy(error):
+                raise
+    return counted
+
+
+def read(database: Database, tenant: Tenant, done: threading.Event) -> set[int]:
+    """Return how many rows there ever were; a reader is not told that anything is busy."""
+    found = set()
+    while not done.is_set():
+        with tenancy.tenant_context(tenant.id), database.session(write=False) as session:
+            get_tenant(session, tenant.id)
+            found.add(len(session.scalars(select(TenantModelConfig)).all()))
+    return found
+
+
 @on_postgresql
-def test_writers_lose_nothing_while_their_tenant_moves(database: Database, moved: Tenant) -> None:
-    """Two count up in the same row: what was committed must have been counted."""
+def test_nothing_is_lost_or_missed_while_a_tenant_moves(database: Database, moved: Tenant) -> None:
+    """Two count up in the same row, and what was committed is there; a third sees all rows."""
     done = threading.Event()
-
-    def write() -> int:
-        counted = 0
-        while not done.is_set():
-            try:
-                count_up(database, moved)
-                counted += 1
-            except StaleDataError:
-                continue
-            except OperationalError as error:
-                if not is_busy(error):
-                    raise
-        return counted
-
-    with ThreadPoolExecutor(2) as pool:
-        writers = [pool.submit(write) for _ in range(2)]
+    with ThreadPoolExecutor(3) as pool:
+        reader = pool.submit(read, database, moved, done)
+        writers = [pool.submit(write, database, moved, done) for _ in range(2)]
         try:
             for isolation in (Isolation.SCHEMA, Isolation.ROW) * 3:
                 move_tenant(database, moved.id, isolation)
@@ -253,6 +265,7 @@ def test_writers_lose_nothing_while_their_tenant_moves(database: Database, moved
         finally:
             done.set()
     counted = sum(writer.result() for writer in writers)
+    assert reader.result() == {ROWS}
     assert counted > 20
     assert count(database, moved) == counted
     assert is_whole(database, moved, Isolation.ROW)
