@@ -17,7 +17,6 @@ Add = Callable[..., Any]
 LI = {"li": {"email": "li@example.com", "email_verified": True}}
 EXCHANGE = "/api/auth/providers/exchange"
 NOT_BEGUN = (400, "sign_in_not_begun")
-NOT_GOOD = {"error": "provider_answer_invalid"}
 
 pytestmark = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
 
