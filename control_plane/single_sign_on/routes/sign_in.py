@@ -28,6 +28,8 @@ COOKIE_PATH = "/api"
 MOST_ATTEMPTS = 5
 """How many one browser can have under way: too many cookies would keep its requests out."""
 
+_LONGEST_CAUSE = 200
+
 log = structlog.get_logger(__name__)
 
 blueprint = Blueprint(
@@ -86,7 +88,7 @@ class Return(MethodView):
         try:
             told = {"code": _received(attempt, query), "state": attempt.state}
         except ApiError as error:
-            log.warning("sign_in_failed", provider=str(provider_id), code=error.code)
+            _log(attempt, error)
             told = {"error": error.code}
         answer = _redirect(f"{settings().public_url}{attempt.return_to}#{urlencode(told)}")
         if "error" in told:
@@ -124,6 +126,17 @@ def _received(attempt: Attempt, answer: dict[str, str | None]) -> str:
     session().rollback()  # nothing is held while the provider is asked
     person = _conversation().person_behind(party, attempt, answer, callback)
     return arrivals.receive(database(), party, person, attempt.state)
+
+
+def _log(attempt: Attempt, error: ApiError) -> None:
+    """Tell the operator more than the browser: why a provider's answer was not good."""
+    log.warning(
+        "sign_in_failed",
+        provider=str(attempt.provider_id),
+        code=error.code,
+        detail=error.detail,
+        cause=str(error.__cause__ or "")[:_LONGEST_CAUSE],
+    )
 
 
 def _conversation() -> Conversation:

@@ -95,7 +95,7 @@ class Conversation:
                 raise _refused()
             token = self._token(party, metadata, attempt, code, callback)
             claims = self._claims(party, metadata, attempt, token)
-            if "email" not in claims and metadata.userinfo_endpoint is not None:
+            if "email_verified" not in claims and metadata.userinfo_endpoint is not None:
                 claims = claims | self._userinfo(metadata, token, claims["sub"])
         return Person(claims["sub"], _verified_email(claims))
 

@@ -18,6 +18,11 @@ NOT_GOOD = {"error": "provider_answer_invalid"}
 pytestmark = pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
 
 
+def _without_address(claims: dict[str, Any]) -> None:
+    """Leave the address to userinfo."""
+    del claims["email"], claims["email_verified"]
+
+
 def answered(answer: Any) -> tuple[int, str]:
     return answer.status_code, answer.json["code"]
 
@@ -126,10 +131,19 @@ def test_an_answer_of_another_issuer_is_refused(
 def test_userinfo_of_somebody_else_is_refused(
     trusted: str, liar: DishonestProvider, browser: Browser
 ) -> None:
-    liar.claims_change = lambda claims: claims.pop("email")
+    liar.claims_change = _without_address
     liar.userinfo = {"sub": "boss", "email": "boss@example.com", "email_verified": True}
     assert liar.lead(browser, trusted) == NOT_GOOD
     liar.userinfo = {"sub": "li", "email": "li@example.com", "email_verified": True}
+    assert liar.lead(browser, trusted).keys() == {"code", "state"}
+
+
+def test_userinfo_may_say_that_the_address_is_verified(
+    trusted: str, liar: DishonestProvider, browser: Browser
+) -> None:
+    liar.claims_change = lambda claims: claims.pop("email_verified")
+    assert liar.lead(browser, trusted) == {"error": "email_unverified"}
+    liar.userinfo = {"sub": "li", "email_verified": "true"}
     assert liar.lead(browser, trusted).keys() == {"code", "state"}
 
 
@@ -166,7 +180,7 @@ def test_a_provider_cannot_send_us_into_the_private_network(
     trusted: str, liar: DishonestProvider, browser: Browser, endpoint: str, url: str
 ) -> None:
     liar.metadata_change = lambda found: found.update({endpoint: url})
-    liar.claims_change = lambda claims: claims.pop("email")
+    liar.claims_change = _without_address
     assert liar.lead(browser, trusted) == {"error": "provider_unreachable"}
 
 
@@ -185,6 +199,17 @@ def test_the_answer_of_the_token_endpoint_may_be_anything(
         assert liar.lead(browser, trusted) == {"error": error}
 
 
+def test_the_log_tells_why(
+    trusted: str, liar: DishonestProvider, browser: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    liar.token_change = lambda found: found.update(error="invalid_client")
+    liar.lead(browser, trusted)
+    printed = caplog.text
+    for told in ("sign_in_failed", trusted, "provider_refused", "invalid_client"):
+        assert told in printed
+    assert CLIENT_SECRET not in printed
+
+
 @pytest.mark.parametrize("path", ["/token", "/jwks", "/userinfo"])
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b"null", b'"x"', b"{", b"\xff", b"[" * 200_000, b'{"keys": [[]]}']
@@ -192,7 +217,7 @@ def test_the_answer_of_the_token_endpoint_may_be_anything(
 def test_whatever_a_provider_answers_nobody_is_signed_in(
     trusted: str, liar: DishonestProvider, browser: Browser, path: str, body: bytes
 ) -> None:
-    liar.claims_change = lambda claims: claims.pop("email")
+    liar.claims_change = _without_address
     liar.bodies[path] = body
     told = liar.lead(browser, trusted)
     assert told.keys() == {"error"}
