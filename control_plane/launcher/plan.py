@@ -30,7 +30,7 @@ def program(name: str, settings: Settings, config: Path | None) -> Program:
     """Return one program; what only the others need does not have to be there."""
     if name in YUMEN_COMMANDS:
         where = ["--state", str(settings.state), *(["--config", str(config)] if config else [])]
-        return Program(name, yumen(name, *where))
+        return Program(name, yumen(name, *where), knows_master_key=name == "worker")
     return SERVERS[name](settings)
 
 
@@ -58,7 +58,7 @@ def _control_plane(settings: Settings) -> Program:
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", *flags]
-    return Program("control-plane", [*command, "control_plane.wsgi:app"])
+    return Program("control-plane", [*command, "control_plane.wsgi:app"], knows_master_key=True)
 
 
 def _nginx(settings: Settings) -> Program:

@@ -42,6 +42,7 @@ stdout_logfile = log/{name}.log
 stdout_logfile_maxbytes = {log_bytes}
 stdout_logfile_backups = 3
 """
+_WITHOUT_MASTER_KEY: Final = 'environment = YUMEN_SECURITY_MASTER_KEY=""\n'
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Program:
     command: Sequence[str]
     stop_signal: str = "TERM"
     stop_seconds: int = 10
+    knows_master_key: bool = False
+    """Whether it is given the master key, when that stands in the environment."""
 
 
 class Supervision:
@@ -154,6 +157,7 @@ def render_config(state: Path, programs: Sequence[Program]) -> str:
             stop_seconds=program.stop_seconds,
             log_bytes=_LOG_BYTES,
         )
+        text += "" if program.knows_master_key else _WITHOUT_MASTER_KEY
     return text
 
 
