@@ -23,7 +23,7 @@ from control_plane.core.key_rotation import rotate
 from control_plane.core.master_keys import MasterKeys
 from control_plane.core.settings import Settings
 from control_plane.core.types import Secret
-from tests import vaults
+from tests import factories, vaults
 from tests.stack import until
 from tests.vaults import TABLES, Chest, Safe, Vault
 
@@ -219,6 +219,17 @@ def test_a_purged_tenants_rows_cannot_be_read_from_a_backup(
         for row in session.scalars(select(Vault).where(Vault.tenant_id == tenant_id)):
             with pytest.raises(SecretError, match="no data key"):
                 reveal(row, Vault.secret)
+
+
+def test_the_purge_of_a_tenant_destroys_its_keys(database: Database) -> None:
+    mine, other = factories.make_tenant(database), factories.make_tenant(database)
+    with platform(database) as session:
+        for tenant in (mine, other):
+            data_keys(session).current(session, tenant.id)
+        data_keys(session).renew(session, mine.id)
+    factories.purge_tenant(database, mine)
+    with platform(database) as session:
+        assert set(session.scalars(select(DataKey.tenant_id))) == {other.id}
 
 
 class Load:
