@@ -28,7 +28,7 @@ def jwk(algorithm: str, key: Any = None, **fields: Any) -> dict[str, Any]:
 
 
 class IdentityServer:
-    """Answers each path with what `pages` has for it: JSON, or a status."""
+    """Answers each path with what `pages` has for it: JSON, bytes, or a status."""
 
     def __init__(self) -> None:
         self.pages: dict[str, Any] = {}
@@ -39,7 +39,7 @@ class IdentityServer:
             def do_GET(self) -> None:
                 outer.asked.append(self.path)
                 page = outer.pages.get(self.path, 404)
-                body = b"" if isinstance(page, int) else json.dumps(page).encode()
+                body = page if isinstance(page, bytes) else json.dumps(page).encode()
                 self.send_response(page if isinstance(page, int) else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()

@@ -136,8 +136,8 @@ def _get(http: requests.Session, url: str) -> dict[str, Any]:
         if answer.status_code != 200:
             raise FetchError(f"{url} answered {answer.status_code}.")
         found = answer.json()
-    except requests.RequestException as error:
-        raise FetchError(f"{url} gave no answer: {error}") from error
+    except (requests.RequestException, RecursionError) as error:
+        raise FetchError(f"{url} gave no answer to be read: {error}") from error
     if not isinstance(found, dict):
         raise FetchError(f"{url} answered no JSON object.")
     return found

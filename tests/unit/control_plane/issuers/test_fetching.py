@@ -190,6 +190,8 @@ def test_only_keys_that_can_verify_are_taken(settings: Settings, provider: Ident
         ({"/keys": {"keys": [{}] * 51}}, "more than 50 keys."),
         ({"/keys": {"keys": ["x" * (1 << 20)]}}, "too long"),
         ({"/keys": 302}, "answered 302."),
+        ({"/keys": b"[" * 100_000}, "gave no answer to be read"),
+        ({"/keys": b"{"}, "gave no answer to be read"),
     ],
 )
 def test_what_is_no_key_set_is_told(
