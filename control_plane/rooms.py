@@ -7,6 +7,7 @@ ROOMS = (
     "control_plane.issuers",
     "control_plane.ai_models",
     "control_plane.usage",
+    "control_plane.audit",
     "control_plane.service_clients",
     "control_plane.single_sign_on",
     "control_plane.publishing",

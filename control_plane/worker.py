@@ -10,10 +10,11 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from control_plane import usage
-from control_plane.core import clock, logging, mail, plugins
+from control_plane.core import clock, logging, mail, occasions, plugins
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
 from control_plane.core.leader import Leader
+from control_plane.core.occasions import Occasion
 from control_plane.core.plugins import Job, JobContext
 from control_plane.core.redis import connect
 from control_plane.core.settings import Settings
@@ -101,7 +102,8 @@ def run_jobs(settings: Settings, stop: threading.Event) -> None:
 
 def _run_job(job: Job, context: JobContext) -> None:
     try:
-        job.run(context)
+        with occasions.during(Occasion(f"job {job.name}")):
+            job.run(context)
     except Exception:
         log.exception("job_failed", job=job.name)
 

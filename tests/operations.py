@@ -117,6 +117,9 @@ def make_one_of_each(
         "client_id": make("/api/service-clients", {**_CLIENT, "tenantId": str(tenant.id)}),
         "provider_id": make("/api/identity-providers", {**_PROVIDER, "tenantId": str(tenant.id)}),
         "key_id": make(f"{url}/api-keys", {"name": "key"}),
+        "log_id": client.get(f"/api/audit-logs?tenantId={tenant.id}", headers=operator).json[0][
+            "id"
+        ],
         "domain_id": make(f"{url}/domains", {"domainName": f"{short}.example.com"}),
         "issuer_id": make(f"{url}/issuers", _ISSUER),
         "model_id": model_id,

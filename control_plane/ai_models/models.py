@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
+from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
@@ -31,7 +32,7 @@ class AIModel(Versioned, Base):
     cost_per_call: Mapped[Decimal]
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    updated_at: Mapped[datetime.datetime] = mapped_column(default=now, onupdate=now)
+    updated_at: Mapped[datetime.datetime] = mapped_column(default=now, onupdate=now, info=UNAUDITED)
 
     @property
     def has_api_key(self) -> bool:
@@ -50,4 +51,4 @@ class TenantModelConfig(BusinessTable, Versioned, Base):
     custom_parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
     cost_multiplier: Mapped[Decimal]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    updated_at: Mapped[datetime.datetime] = mapped_column(default=now, onupdate=now)
+    updated_at: Mapped[datetime.datetime] = mapped_column(default=now, onupdate=now, info=UNAUDITED)

@@ -14,7 +14,7 @@ from marshmallow import INCLUDE
 from marshmallow import Schema as MarshmallowSchema
 from sqlalchemy.orm import Session
 
-from control_plane.core import auth, conditions, idempotency, plugins, quotas, tenancy
+from control_plane.core import auth, conditions, idempotency, plugins, quotas, recording, tenancy
 from control_plane.core.body import StrictParser
 from control_plane.core.database import Database
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
@@ -39,7 +39,6 @@ __all__ = [
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -64,21 +63,26 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
 
     ARGUMENTS_PARSER = StrictParser()
 
-    def require(self, permission: auth.Permission) -> Callable[[View], View]:
+    def require(
+        self, permission: auth.Permission, *, reveals: bool = False
+    ) -> Callable[[View], View]:
         """Let only actors pass that have *permission*.
 
-        In a path with `<uuid:tenant_id>` another tenant's id is answered as an unknown one.
+        In a path with `<uuid:tenant_id>` another tenant's id is answered as an unknown one. What
+        *reveals* a secret is recorded each time, also where it only reads.
         """
 
         def decorator(view: View) -> View:
             @functools.wraps(view)
             def guarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+                flask.g.reveals = reveals
                 actor = _authenticate()
                 with auth.acting_as(actor), _scope_of(actor, kwargs.get("tenant_id")):
                     quotas.count_request()
-                    if not actor.may(permission):
-                        raise Forbidden(f"This needs the permission {permission.name}.")
-                    return _committed(view(*args, **kwargs))
+                    with recording.request_recorded():
+                        if not actor.may(permission):
+                            raise Forbidden(f"This needs the permission {permission.name}.")
+                        return _committed(view(*args, **kwargs))
 
             marked: View = _mark(guarded, permission.name)
             return marked
@@ -92,7 +96,8 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
         def unguarded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
             with tenancy.platform_context():
                 quotas.count_request()
-                return _committed(view(*args, **kwargs))
+                with recording.request_recorded():
+                    return _committed(view(*args, **kwargs))
 
         marked: View = _mark(unguarded, "public")
         return marked
@@ -222,7 +227,7 @@ class Api(ProblemHandler, flask_smorest.Api):  # type: ignore[misc] # flask-smor
 def session() -> Session:
     """Return the request's session: committed once after the view, rolled back on an error."""
     if "session" not in flask.g:
-        write = flask.request.method not in _READING
+        write = flask.request.method not in recording.READING or flask.g.get("reveals", False)
         flask.g.session = database().session(write=write)
     return cast("Session", flask.g.session)
 
@@ -264,7 +269,9 @@ def _document(view: Any, **told: Any) -> None:
 
 def _committed(response: ResponseReturnValue) -> ResponseReturnValue:
     if "session" in flask.g:
+        recording.note_call(flask.g.session, response, reveals=flask.g.get("reveals", False))
         flask.g.session.commit()
+    recording.note_refusal(response)
     return response
 
 

@@ -1,13 +1,17 @@
 """What all commands of `yumen` share: which installation they work on."""
 
+import contextlib
 import functools
 import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from control_plane.core import occasions
+from control_plane.core.occasions import ActorKind, Occasion
 from control_plane.core.settings import Settings, SettingsError, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -34,7 +38,8 @@ def on_installation(command: Command) -> Command:
     )
     @functools.wraps(command)
     def wrapper(*args: Any, state: Path | None, config: Path | None, **kwargs: Any) -> Any:
-        return command(*args, settings=_load(config, state), **kwargs)
+        with occasions.during(Occasion(_path(), ActorKind.COMMAND, name=_user())):
+            return command(*args, settings=_load(config, state), **kwargs)
 
     return wrapper  # type: ignore[return-value]
 
@@ -43,6 +48,19 @@ def config_file() -> Path | None:
     """Return the file that the running command was given with `--config`, absolute."""
     value: Path | None = click.get_current_context().params.get("config")
     return None if value is None else value.absolute()
+
+
+def _path() -> str:
+    """Return the command as it was typed, without its arguments."""
+    return click.get_current_context().command_path
+
+
+def _user() -> str:
+    """Return who runs the command, as the machine knows him and not as he says."""
+    number = os.getuid()
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(number).pw_name
+    return str(number)
 
 
 def _load(config: Path | None, state: Path | None) -> Settings:

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 import flask
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
+from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.errors import ApiError
 
 CHANGING = frozenset({"PUT", "PATCH", "DELETE"})
@@ -17,7 +18,7 @@ class Versioned:
     A bulk update of such a table must raise `version` too.
     """
 
-    version: Mapped[int] = mapped_column(server_default="1")
+    version: Mapped[int] = mapped_column(server_default="1", info=UNAUDITED)
 
     @declared_attr.directive
     @classmethod

@@ -37,6 +37,7 @@ class DataKey(TenantFiltered, Base):
     """A key of a tenant, or of the platform; the retired ones go when nothing needs them."""
 
     __tablename__ = "data_keys"
+    audited = False
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     tenant_id: Mapped[uuid.UUID | None] = mapped_column(index=True)

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from control_plane.core import encryption, row_security, tenancy
+from control_plane.core import auditing, encryption, row_security, tenancy
 from control_plane.core.crypto import Keyring
 from control_plane.core.data_keys import DataKeys, refuse_other_masters
 from control_plane.core.settings import Settings
@@ -45,6 +45,7 @@ class Database:
         event.listen(self._sessions, "before_flush", tenancy.check_flush)
         # After the check, which gives new rows the tenant that they are encrypted for.
         event.listen(self._sessions, "before_flush", encryption.encrypt_flush)
+        auditing.listen(self._sessions)
         self._waker = Waker(settings)
         self._waker.listen(self._sessions)
 

@@ -1,16 +1,13 @@
 """Domain events: emitted in the transaction of their change, so never lost and never early."""
 
 import dataclasses
-import datetime
-import enum
-import uuid
-from decimal import Decimal
 from typing import Any, ClassVar
 
 from sqlalchemy.orm import Session
 
 from control_plane.core import auth, clock, waker
 from control_plane.core.outbox import OutboxEvent
+from control_plane.core.plain import plain
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,22 +19,7 @@ class Event:
 
     def payload(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
-        return {
-            field.name: _as_json(getattr(self, field.name)) for field in dataclasses.fields(self)
-        }
-
-
-def _as_json(value: Any) -> Any:
-    """Return *value* as JSON has it: ids, decimals and times become text."""
-    if isinstance(value, uuid.UUID | Decimal):
-        return str(value)
-    if isinstance(value, datetime.datetime):
-        return value.isoformat()
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_as_json(item) for item in value]
-    return value
+        return {field.name: plain(getattr(self, field.name)) for field in dataclasses.fields(self)}
 
 
 def emit(session: Session, event: Event) -> None:

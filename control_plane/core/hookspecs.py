@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from control_plane.core.api import Blueprint
+    from control_plane.core.audit_entries import Entry
     from control_plane.core.auth import Actor, Permission
     from control_plane.core.manifest import Kind
     from control_plane.core.plugins import Job, Section, SectionPart
@@ -85,6 +86,14 @@ def yumen_commands(cli: click.Group) -> None:
 @hookspec
 def yumen_on_startup(app: Flask) -> None:
     """Prepare the control plane's application; called once, before its blueprints are mounted."""
+
+
+@hookspec
+def yumen_record(session: Session, entries: Sequence[Entry]) -> None:
+    """Keep what the session's transaction did; called once before it commits, if it did anything.
+
+    Who did it is told by `core.occasions`.
+    """
 
 
 # -- collect: what every room is asked; all answers are taken --------------------------------------

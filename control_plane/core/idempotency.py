@@ -34,6 +34,7 @@ class IdempotentAnswer(TenantFiltered, Base):
     """The answer to a request that had a key, without its secrets."""
 
     __tablename__ = "idempotent_answers"
+    audited = False
 
     actor_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -9,7 +9,8 @@ import click
 from sqlalchemy import Column, select
 from sqlalchemy.orm import Session
 
-from control_plane.core import encryption, plugins, tenancy
+from control_plane.core import auditing, encryption, plugins, tenancy
+from control_plane.core.audit_entries import Action, Entry
 from control_plane.core.commands import on_installation
 from control_plane.core.data_keys import DataKey, refuse_other_masters
 from control_plane.core.database import Base, Database
@@ -42,6 +43,8 @@ def rotate_command(settings: Settings, *, master: bool, data: bool) -> None:
             raise click.ClickException("Another rotation is running.")
         with database.session(write=False) as session:
             refuse_other_masters(session)
+        with database.transaction() as session:
+            auditing.record(session, Entry(Action.CALL, resource_type="data_key"))
         unreadable = rotate(
             database,
             Base.metadata.sorted_tables,

@@ -51,6 +51,7 @@ class QueuedMail(Base):
     """A mail that no server has taken yet; it may hold a secret, so it is kept encrypted."""
 
     __tablename__ = "queued_mails"
+    audited = False
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     content: Mapped[Secret] = mapped_column(EncryptedText)

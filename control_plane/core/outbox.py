@@ -15,6 +15,7 @@ class OutboxEvent(Base):
     """An event that is not done yet."""
 
     __tablename__ = "outbox"
+    audited = False
 
     id: Mapped[int] = mapped_column(
         BigInteger().with_variant(Integer(), "sqlite"), primary_key=True

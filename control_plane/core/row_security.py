@@ -29,7 +29,9 @@ _OWNS = """
 SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = 'public' AND tableowner = current_user)
 """
 _GRANTED = """
-SELECT CASE WHEN relname = 'alembic_version' THEN 'v' ELSE relkind::text END, oid::regclass::text
+SELECT CASE WHEN relname = 'alembic_version' THEN 'v'
+        WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname = 'append_only')
+        THEN 'append' ELSE relkind::text END, oid::regclass::text
     FROM pg_class WHERE relnamespace = 'public'::regnamespace
     AND relkind IN ('r', 'p', 'S', 'v') AND NOT relispartition
 UNION ALL SELECT 'f', oid::regprocedure::text FROM pg_proc
@@ -38,6 +40,7 @@ UNION ALL SELECT 'f', oid::regprocedure::text FROM pg_proc
 _RIGHTS = {
     "r": "SELECT, INSERT, UPDATE, DELETE ON",
     "p": "SELECT, INSERT, UPDATE, DELETE ON",
+    "append": "SELECT, INSERT ON",
     "v": "SELECT ON",
     "S": "USAGE ON SEQUENCE",
     "f": "EXECUTE ON FUNCTION",
@@ -86,6 +89,43 @@ def unprotect(table: str) -> None:
         op.execute(f"DROP POLICY {POLICY} ON {table}")
         op.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
         op.execute(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
+
+
+def append_only(table: str, *, unless: str = "false") -> None:
+    """Let rows of *table* only be added, by whomever; a row `old` may go for which *unless* is so.
+
+    On both databases. The application's role does not even get the right to change them.
+    """
+    told = f"Rows of {table} can only be added."
+    if not _is_postgresql():
+        for verb, condition in (("UPDATE", "true"), ("DELETE", f"NOT ({unless})")):
+            op.execute(
+                f"CREATE TRIGGER append_only_{table}_{verb.lower()} BEFORE {verb} ON {table}"
+                f" WHEN {condition} BEGIN SELECT RAISE(ABORT, '{told}'); END"
+            )
+        return
+    op.execute(
+        f"CREATE FUNCTION yumen_keep_{table}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" IF TG_OP = 'DELETE' AND {unless} THEN RETURN old; END IF;"
+        f" RAISE EXCEPTION '{told}'; END $$"
+    )
+    op.execute(
+        f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON {table}"
+        f" FOR EACH ROW EXECUTE FUNCTION yumen_keep_{table}()"
+    )
+    op.execute(
+        f"CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON {table}"
+        f" FOR EACH STATEMENT EXECUTE FUNCTION yumen_keep_{table}()"
+    )
+
+
+def append_freely(table: str) -> None:
+    """Undo `append_only`."""
+    if _is_postgresql():
+        op.execute(f"DROP FUNCTION yumen_keep_{table}() CASCADE")
+    else:
+        for verb in ("update", "delete"):
+            op.execute(f"DROP TRIGGER append_only_{table}_{verb}")
 
 
 def _force(table: str, seen: str) -> None:

@@ -111,6 +111,13 @@ class UsageSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class AuditSettings:
+    """What becomes of the audit log."""
+
+    retention_days: int
+
+
+@dataclasses.dataclass(frozen=True)
 class TenantsSettings:
     """What becomes of tenants."""
 
@@ -186,6 +193,7 @@ class Settings:
     gateway: GatewaySettings
     journal: JournalSettings
     usage: UsageSettings
+    audit: AuditSettings
     tenants: TenantsSettings
     security: SecuritySettings
     mail: MailSettings

@@ -2,7 +2,7 @@
 
 import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
@@ -12,6 +12,9 @@ from control_plane.core.types import Decimal12, Json, UtcDateTime
 
 class Base(DeclarativeBase):
     """Base of all mapped classes; its metadata is the whole schema."""
+
+    audited: ClassVar[bool] = True
+    """Whether changes of its rows are recorded; not those of machinery, whose causes are."""
 
     metadata = MetaData(
         naming_convention={

@@ -22,6 +22,7 @@ class KeySet(TenantScoped, Base):
     """
 
     __tablename__ = "issuer_key_sets"
+    audited = False
     __table_args__ = (
         ForeignKeyConstraint(
             ["tenant_id", "issuer_id"], ["issuers.tenant_id", "issuers.id"], ondelete="CASCADE"

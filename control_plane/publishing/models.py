@@ -20,6 +20,7 @@ class PublishingState(Base):
     """The one row that says which revision is the newest; its lock admits one publisher."""
 
     __tablename__ = "publishing_state"
+    audited = False
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(_BIG, default=0)
@@ -34,6 +35,7 @@ class PublishedDocument(Base):
     """
 
     __tablename__ = "published_documents"
+    audited = False
 
     document_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
     section: Mapped[str] = mapped_column(_SECTION, primary_key=True)
@@ -45,6 +47,7 @@ class PublishedReference(Base):
     """That a published document names another one."""
 
     __tablename__ = "published_references"
+    audited = False
     __table_args__ = (
         ForeignKeyConstraint(
             ["document_id", "section"],
@@ -64,6 +67,7 @@ class PublishingRevision(Base):
     """One publish: its number, who caused it, why, and which documents it changed (None: all)."""
 
     __tablename__ = "publishing_revisions"
+    audited = False
 
     revision: Mapped[int] = mapped_column(_BIG, primary_key=True, autoincrement=False)
     epoch: Mapped[int] = mapped_column(_BIG)
@@ -77,6 +81,7 @@ class PublishingRefusal(Base):
     """A document that could not be published; its last good version goes on serving."""
 
     __tablename__ = "publishing_refusals"
+    audited = False
 
     document_id: Mapped[str] = mapped_column(_DOCUMENT_ID, primary_key=True)
     section: Mapped[str] = mapped_column(_SECTION, primary_key=True)

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
@@ -23,7 +24,7 @@ class ServiceClientSecret(Base):
     client_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("service_clients.id", ondelete="CASCADE"), index=True
     )
-    digest: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64), info=UNAUDITED)
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
 
@@ -48,7 +49,7 @@ class ServiceClient(RoleHolder, Versioned, Base):
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
     rotated_at: Mapped[datetime.datetime | None]
-    last_used_at: Mapped[datetime.datetime | None]
+    last_used_at: Mapped[datetime.datetime | None] = mapped_column(info=UNAUDITED)
     secrets: Mapped[list[ServiceClientSecret]] = relationship(
         order_by=ServiceClientSecret.created_at, lazy="selectin", cascade="all, delete-orphan"
     )

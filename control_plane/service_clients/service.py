@@ -11,12 +11,13 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from control_plane import identity, tenants
-from control_plane.core import clock, pagination, tenancy
+from control_plane.core import clock, occasions, pagination, tenancy
 from control_plane.core.auth import Actor
 from control_plane.core.database import keyring
 from control_plane.core.errors import Conflict, Invalid, NotFound, Unauthorized
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.occasions import ActorKind
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
 from control_plane.service_clients.events import (
@@ -171,10 +172,13 @@ def find_secret(
     """Return the client whom id and secret name, and the secret; None when they name none."""
     digest = keyring(session).digest_key(text)
     client = _find(session, client_id)
+    if client is not None:
+        occasions.concern(client.tenant_id, "service_client", client.id)
     if client is None or not client.may_act:
         return None
     for secret in client.live_secrets:
         if hmac.compare_digest(secret.digest, digest):
+            occasions.prove(client.id, ActorKind.CLIENT)
             return client, secret
     return None
 

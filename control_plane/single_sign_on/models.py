@@ -80,6 +80,7 @@ class SignInCode(Base):
     """What a browser that came back from a provider gets its tokens for, once."""
 
     __tablename__ = "sign_in_codes"
+    audited = False
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[uuid.UUID] = mapped_column(

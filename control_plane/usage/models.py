@@ -32,6 +32,7 @@ class UsageEvent(TenantScoped, Base):
     """
 
     __tablename__ = "usage_events"
+    audited = False
     __table_args__ = (
         Index("ix_usage_events_tenant_id_started_us", "tenant_id", "started_us"),
         {"postgresql_partition_by": "RANGE (day)"},
@@ -68,6 +69,7 @@ class UsagePending(Base):
     """A call that began and of whose end nothing is known yet, with its record as journalled."""
 
     __tablename__ = "usage_pending"
+    audited = False
 
     writer: Mapped[str] = mapped_column(String(WRITER_LENGTH), primary_key=True)
     seq: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -83,6 +85,7 @@ class UsageWriter(Base):
     """
 
     __tablename__ = "usage_writers"
+    audited = False
 
     writer: Mapped[str] = mapped_column(String(WRITER_LENGTH), primary_key=True)
     covered: Mapped[list[list[list[int]]]] = mapped_column(Json, default=list)
@@ -97,6 +100,7 @@ class UsageQuarantine(Base):
     """What could not become an event, kept for a person to look at; nothing is dropped silently."""
 
     __tablename__ = "usage_quarantine"
+    audited = False
 
     writer: Mapped[str] = mapped_column(String(WRITER_LENGTH), primary_key=True)
     place: Mapped[str] = mapped_column(String(80), primary_key=True)

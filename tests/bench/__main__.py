@@ -11,6 +11,7 @@ import sys
 from tests.bench.report import Figure, console, verdict
 
 TOPICS = {
+    "audit": "many writers append to one chain of the audit log",
     "gateway": "an AI call and a stream, beside bare nginx",
     "propagation": "from a commit to every gateway worker obeying it",
     "sign_in": "sign in while somebody's password is guessed",

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
@@ -31,7 +32,7 @@ class APIKeySecret(TenantScoped, Base):
     public_id: Mapped[str] = mapped_column(String(12), primary_key=True)
     tenant_id: Mapped[uuid.UUID] = mapped_column()
     key_id: Mapped[uuid.UUID]
-    digest: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64), info=UNAUDITED)
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
 
@@ -65,7 +66,7 @@ class APIKey(TenantScoped, Versioned, Base):
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
     rotated_at: Mapped[datetime.datetime | None]
-    last_used_at: Mapped[datetime.datetime | None]
+    last_used_at: Mapped[datetime.datetime | None] = mapped_column(info=UNAUDITED)
     revoked_at: Mapped[datetime.datetime | None]
     secrets: Mapped[list[APIKeySecret]] = relationship(
         order_by=APIKeySecret.created_at, lazy="selectin", cascade="all, delete-orphan"

@@ -33,6 +33,7 @@ class RefreshToken(Base):
     """A token that renews a sign-in once; kept after its use, so that a second use is seen."""
 
     __tablename__ = "refresh_tokens"
+    audited = False
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     session_id: Mapped[uuid.UUID] = mapped_column(
@@ -46,6 +47,7 @@ class FamiliarNetwork(Base):
     """A network that a user has proved himself from: strangers' failures do not stop him there."""
 
     __tablename__ = "familiar_networks"
+    audited = False
 
     user_id: Mapped[uuid.UUID] = mapped_column(
         ForeignKey("users.id", ondelete="CASCADE"), primary_key=True
@@ -65,6 +67,7 @@ class MailedToken(Base):
     """A token in a mail, by which its reader chooses a password, once; only a digest is kept."""
 
     __tablename__ = "mailed_tokens"
+    audited = False
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     user_id: Mapped[uuid.UUID] = mapped_column(
@@ -82,6 +85,7 @@ class PasswordResetRequest(Base):
     """
 
     __tablename__ = "password_reset_requests"
+    audited = False
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=new_id)
     username_key: Mapped[str | None] = mapped_column(String(100))

@@ -7,6 +7,7 @@ import uuid
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, String
 from sqlalchemy.orm import Mapped, mapped_column, validates
 
+from control_plane.core.audit_entries import SECRET, UNAUDITED
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
@@ -41,9 +42,9 @@ class User(RoleHolder, Versioned, Base):
     username: Mapped[str] = mapped_column(String(names.MAXIMUM_LENGTH))
     username_key: Mapped[str] = mapped_column(String(names.MAXIMUM_LENGTH), unique=True)
     email: Mapped[str | None] = mapped_column(String(254))
-    password_hash: Mapped[str | None] = mapped_column(String(200))
+    password_hash: Mapped[str | None] = mapped_column(String(200), info=SECRET)
     status: Mapped[UserStatus] = mapped_column(text_enum(UserStatus), default=UserStatus.ACTIVE)
-    last_login: Mapped[datetime.datetime | None]
+    last_login: Mapped[datetime.datetime | None] = mapped_column(info=UNAUDITED)
     creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
 
     @validates("username")

@@ -41,7 +41,7 @@ class APIKeys(MethodView):
         """List a tenant's API keys."""
         return api_keys.list_api_keys(session(), tenant_id, **query)
 
-    @blueprint.require(permissions.KEYS_WRITE)
+    @blueprint.require(permissions.KEYS_WRITE, reveals=True)
     @blueprint.idempotent(secrets=("key",))
     @blueprint.arguments(APIKeyCreateSchema)
     @blueprint.response(201, NewAPIKeySchema)
@@ -89,7 +89,7 @@ class APIKeyById(MethodView):
 class APIKeyRotation(MethodView):
     """The change of an API key's secret."""
 
-    @blueprint.require(permissions.KEYS_WRITE)
+    @blueprint.require(permissions.KEYS_WRITE, reveals=True)
     @blueprint.idempotent(secrets=("key",))
     @blueprint.arguments(APIKeyRotateSchema)
     @blueprint.response(200, NewAPIKeySchema)

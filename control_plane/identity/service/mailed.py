@@ -9,7 +9,7 @@ from hashlib import sha256
 from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, mail, tenancy
+from control_plane.core import clock, mail, occasions, tenancy
 from control_plane.core.errors import Conflict, Invalid
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
@@ -136,6 +136,7 @@ def choose_password(session: Session, token: MailedToken, password_hash: str, ne
     cannot keep him out.
     """
     user = users.get_user(session, token.user_id)
+    occasions.prove(user.id)
     user.password_hash = password_hash
     if user.status is UserStatus.INACTIVE:
         user.status = UserStatus.ACTIVE

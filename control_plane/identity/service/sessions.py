@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, pagination, tenancy
+from control_plane.core import clock, occasions, pagination, tenancy
+from control_plane.core.auditing import FORGETTING
 from control_plane.core.auth import Actor
 from control_plane.core.database import keyring
 from control_plane.core.errors import NotFound, Unauthorized
@@ -61,6 +62,7 @@ def open_session(
 ) -> SignIn:
     """Sign a user in."""
     user = users.get_user(session, user_id)
+    occasions.prove(user.id)
     # Not through the row: to sign in is no change that somebody else's If-Match should trip over.
     session.execute(update(User).where(User.id == user.id).values(last_login=clock.now()))
     opened = UserSession(
@@ -170,12 +172,11 @@ def forget_expired_tokens(context: JobContext) -> None:
         session.execute(delete(RefreshToken).where(RefreshToken.expires_at <= clock.now()))
         session.execute(delete(MailedToken).where(MailedToken.expires_at <= clock.now()))
         sign_in.forget_networks(session)
-        session.execute(
-            delete(UserSession).where(
-                UserSession.created_at <= clock.now() - datetime.timedelta(hours=1),
-                UserSession.id.not_in(select(RefreshToken.session_id)),
-            )
+        over = (
+            UserSession.created_at <= clock.now() - datetime.timedelta(hours=1),
+            UserSession.id.not_in(select(RefreshToken.session_id)),
         )
+        session.execute(delete(UserSession).where(*over), execution_options={FORGETTING: True})
 
 
 def _is_alive() -> Any:

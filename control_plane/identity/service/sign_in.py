@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock, tenancy
+from control_plane.core import clock, occasions, tenancy
 from control_plane.core.database import Database
 from control_plane.core.errors import ApiError, Unauthorized
 from control_plane.core.origin import UNKNOWN_NETWORK
@@ -47,6 +47,8 @@ def check_password(
     name_key = names.name_key(username)
     with tenancy.platform_context(), database.session(write=False) as session:
         user, is_familiar = _find(session, name_key, network)
+    if user is not None:
+        occasions.concern(user.tenant_id, "user", user.id)
     taken = _count(attempts, name_key, network, is_familiar=is_familiar)
     try:
         right = passwords.verify_password(password, None if user is None else user.password_hash)

@@ -40,7 +40,7 @@ class ServiceClients(MethodView):
         """List service clients."""
         return service.list_clients(session(), **query)
 
-    @blueprint.require(permissions.WRITE)
+    @blueprint.require(permissions.WRITE, reveals=True)
     @blueprint.idempotent(secrets=("clientSecret",))
     @blueprint.arguments(ServiceClientCreateSchema)
     @blueprint.response(201, NewServiceClientSchema)
@@ -87,7 +87,7 @@ class ServiceClientById(MethodView):
 class ServiceClientRotation(MethodView):
     """The change of a service client's secret."""
 
-    @blueprint.require(permissions.WRITE)
+    @blueprint.require(permissions.WRITE, reveals=True)
     @blueprint.idempotent(secrets=("clientSecret",))
     @blueprint.arguments(ServiceClientRotateSchema)
     @blueprint.response(200, NewServiceClientSchema)

@@ -20,7 +20,7 @@ blueprint = Blueprint("tenants_export", __name__, url_prefix="/tenants/<uuid:ten
 class TenantExport(MethodView):
     """All that is kept of a tenant."""
 
-    @blueprint.require(permissions.EXPORT)
+    @blueprint.require(permissions.EXPORT, reveals=True)
     @blueprint.response(200, {"type": "string"}, content_type=MEDIA_TYPE)
     def get(self, tenant_id: uuid.UUID) -> flask.Response:
         """Export a tenant as JSON lines, secrets left out; the last line is of the kind `end`."""

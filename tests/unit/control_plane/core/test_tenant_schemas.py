@@ -91,7 +91,7 @@ def test_uniqueness_and_references_hold_in_a_schema(database: Database, housed: 
     nowhere = text(f"UPDATE {TABLE} SET model_id = gen_random_uuid()")
     with tenancy.platform_context(), database.session() as session:
         model_id = session.scalars(select(AIModel.id)).first()
-        again = insert(TenantModelConfig).values(
+        again = insert(TenantModelConfig.__table__).values(
             tenant_id=housed.id, model_id=model_id, cost_multiplier=Decimal(1)
         )
         for statement, broken in (

@@ -192,7 +192,7 @@ def test_a_purge_takes_all_of_one_tenant_and_nothing_of_another(
     monkeypatch.setattr(purge, "ROWS", 2)
     turn_clock(monkeypatch, 31 * DAY)
     purge.run_purge(worker)
-    assert rows_of(database, tenant.id) == {}
+    assert rows_of(database, tenant.id).keys() == {"AuditLog"}, "what was done stays known"
     assert rows_of(database, other.id) == before
     assert document(database, tenant.id) is None
     assert events(database).count("identity.api_key_revoked") == 5
@@ -223,7 +223,7 @@ def test_a_purge_goes_on_where_a_killed_worker_left_it(
     assert (refused.status_code, refused.json["code"]) == (409, "tenant_being_purged")
     for _ in range(20):
         purge.run_purge(worker)
-    assert rows_of(database, tenant.id) == {}
+    assert rows_of(database, tenant.id).keys() == {"AuditLog"}, "what was done stays known"
 
 
 class Refusing:
