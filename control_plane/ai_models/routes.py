@@ -65,7 +65,8 @@ class ModelById(MethodView):
     @models.response(200, ModelSchema)
     def put(self, values: dict[str, Any], model_id: uuid.UUID) -> AIModel:
         """Change an AI model; without `apiKey` the stored key stays, for the same host only."""
-        _refuse_private_endpoint(values["endpoint"])
+        if "endpoint" in values:
+            _refuse_private_endpoint(values["endpoint"])
         model = matched(service.get_model(session(), model_id))
         return service.update_model(session(), model, values)
 

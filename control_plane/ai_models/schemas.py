@@ -66,6 +66,7 @@ def _each_once(names: list[str]) -> None:
 class ModelSchema(Schema):
     """An AI model; its `apiKey` never comes back, and tenants do not see where it is served."""
 
+    resource = "model"
     id = fields.UUID()
     name = fields.String()
     provider = fields.String()
@@ -89,6 +90,7 @@ class ModelSchema(Schema):
 class ModelUpdateSchema(Schema):
     """An AI model as it shall be; without `apiKey` the stored key stays, null removes it."""
 
+    resource = "model"
     name = fields.String(
         required=True, validate=_NAME, metadata={"description": "What clients send as `model`."}
     )
@@ -127,6 +129,7 @@ class ModelCreateSchema(ModelUpdateSchema):
 class ModelQuerySchema(PageQuerySchema):
     """Which models to list."""
 
+    resource = "model"
     is_active = fields.Boolean(load_default=None)
     sort = SortField("name", "costPerCall", creationDate="created_at")
 
@@ -134,6 +137,7 @@ class ModelQuerySchema(PageQuerySchema):
 class TenantModelSchema(Schema):
     """A tenant's use of a model."""
 
+    resource = "tenantModel"
     id = fields.UUID(attribute="config.id")
     tenant_id = fields.UUID(attribute="config.tenant_id")
     model_id = fields.UUID(attribute="config.model_id")
@@ -152,6 +156,7 @@ class TenantModelSchema(Schema):
 class TenantModelUpdateSchema(Schema):
     """How a tenant shall call a model."""
 
+    resource = "tenantModel"
     max_calls_per_day = fields.Integer(
         allow_none=True,
         load_default=None,
@@ -177,4 +182,5 @@ class TenantModelCreateSchema(TenantModelUpdateSchema):
 class TenantModelQuerySchema(PageQuerySchema):
     """Which of a tenant's models to list."""
 
+    resource = "tenantModel"
     sort = SortField("costMultiplier", creationDate="created_at")

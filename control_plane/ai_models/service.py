@@ -104,8 +104,8 @@ def update_model(session: Session, model: AIModel, values: Mapping[str, Any]) ->
         Invalid: the stored key would be sent to another host than it was given for.
     """
     if "api_key" not in values and model.has_api_key:
-        _refuse_other_origin(model.endpoint, values["endpoint"])
-    renamed = values["name"] != model.name
+        _refuse_other_origin(model.endpoint, values.get("endpoint", model.endpoint))
+    renamed = values.get("name", model.name) != model.name
     _assign(model, _with_secret(values))
     # Renaming locks the row's unique name against new foreign keys to it, so the tenants listed
     # below are all that know the old name.
@@ -134,7 +134,7 @@ def delete_model(session: Session, model: AIModel) -> None:
     Raises:
         Conflict: a tenant may still call it.
     """
-    in_use = Conflict("model_in_use", f"Tenants are configured for {model.name}; deactivate it.")
+    in_use = Conflict("model_in_use", "Tenants are configured for this model; deactivate it.")
     emit(session, ModelDeleted(model_id=model.id))
     session.delete(model)
     _flush(session, in_use)

@@ -1,9 +1,12 @@
 """Wire format of the room audit."""
 
-from marshmallow import fields, validate
+from typing import Any
 
+from marshmallow import fields, post_dump, validate
+
+from control_plane.core import field_rights
 from control_plane.core.api import QuerySchema, Schema
-from control_plane.core.audit_entries import Action, Outcome
+from control_plane.core.audit_entries import HIDDEN, Action, Outcome
 from control_plane.core.moments import Moment
 from control_plane.core.occasions import ActorKind
 
@@ -14,6 +17,7 @@ _TEXT = validate.Length(1, 200)
 class AuditLogQuerySchema(QuerySchema):
     """Which entries to list, the newest first."""
 
+    resource = "auditLog"
     tenant_id = fields.UUID(metadata={"description": "Of one tenant only."})
     actor = fields.String(
         validate=_TEXT,
@@ -43,6 +47,8 @@ class AuditLogQuerySchema(QuerySchema):
 class AuditLogSchema(Schema):
     """One thing that was done."""
 
+    resource = "auditLog"
+    always_shown = frozenset({"id", "tenantId", "seq", "timestamp"})
     id = fields.UUID()
     tenant_id = fields.UUID(
         allow_none=True, metadata={"description": "Whose chain it is in; null is the platform's."}
@@ -74,3 +80,14 @@ class AuditLogSchema(Schema):
     request_id = fields.String(allow_none=True)
     address = fields.String(allow_none=True, metadata={"description": "Where the request is from."})
     hash = fields.String(metadata={"description": "Over the entry and the hash before it."})
+
+    @post_dump
+    def _keep_fields(self, data: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Show no more of what was changed than the thing itself shows the reader."""
+        kept = field_rights.unseen_names()
+        for state in ("before", "after"):
+            if kept and data.get(state):
+                data[state] = {
+                    name: HIDDEN if name in kept else value for name, value in data[state].items()
+                }
+        return data

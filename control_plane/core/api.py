@@ -21,7 +21,14 @@ from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.merge_patch import MEDIA_TYPE as MERGE_PATCH
 from control_plane.core.pagination import Page, PaginationSchema, pagination_header
 from control_plane.core.problems import ProblemHandler
-from control_plane.core.schemas import PageQuerySchema, QuerySchema, Schema, SortField
+from control_plane.core.schemas import (
+    PageQuerySchema,
+    QuerySchema,
+    Schema,
+    SearchField,
+    SortField,
+    as_answer,
+)
 from control_plane.core.settings import Settings
 
 __all__ = [
@@ -30,6 +37,7 @@ __all__ = [
     "PageQuerySchema",
     "QuerySchema",
     "Schema",
+    "SearchField",
     "SortField",
     "close_session",
     "database",
@@ -164,7 +172,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc] # flask-smorest 
 
     def response(self, status: int, schema: Any = None, **options: Any) -> Callable[[View], View]:
         """Answer with what the view returns, dumped by *schema*, with its `ETag` and `Location`."""
-        decorator: Callable[[View], View] = super().response(status, schema, **options)
+        decorator: Callable[[View], View] = super().response(status, as_answer(schema), **options)
 
         def describe(view: View) -> View:
             @functools.wraps(view)

@@ -3,9 +3,10 @@
 import contextlib
 import dataclasses
 import enum
+import functools
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 
 from control_plane.core.errors import Unauthorized
@@ -26,6 +27,32 @@ class Role(enum.StrEnum):
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
+
+
+class Access(enum.StrEnum):
+    """How much of a field somebody gets, least first; each gives what those before it give."""
+
+    NONE = "none"
+    """It is not there."""
+    MASKED = "masked"
+    """He sees that there is a value, and a hint of it; only contact data has such a form."""
+    READ = "read"
+    WRITE = "write"
+
+    @property
+    def shows(self) -> bool:
+        """Whether the value is seen as it is."""
+        return self in {Access.READ, Access.WRITE}
+
+    @property
+    def writes(self) -> bool:
+        """Whether the value may be set."""
+        return self is Access.WRITE
+
+    def exceeds(self, other: "Access") -> bool:
+        """Tell whether this is more than *other*."""
+        ranks = list(Access)
+        return ranks.index(self) > ranks.index(other)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +102,21 @@ class Actor:
     permissions: frozenset[str]
     sign_in_id: uuid.UUID | None = None
     """The sign-in that he makes it in."""
+    fields: Mapping[str, Access] = dataclasses.field(default_factory=dict, compare=False)
+    """What he gets less of than his permissions say: fields, named `resource.field`."""
 
     def may(self, permission: Permission) -> bool:
         """Tell whether the actor has *permission*."""
         return permission.name in self.permissions
+
+    @functools.cached_property
+    def limits(self) -> Mapping[str, Mapping[str, Access]]:
+        """`fields` by resource and then by field, grouped once for a request."""
+        found: dict[str, dict[str, Access]] = {}
+        for name, access in self.fields.items():
+            resource, _, field = name.partition(".")
+            found.setdefault(resource, {})[field] = access
+        return found
 
 
 _actor: ContextVar[Actor | None] = ContextVar("yumen_actor", default=None)
@@ -99,6 +137,20 @@ def current_actor() -> Actor:
 def find_actor() -> Actor | None:
     """Return who makes the request, None outside of one."""
     return _actor.get()
+
+
+def limits_on(resource: str | None) -> Mapping[str, Access]:
+    """Return the fields of *resource* that the actor gets less of, by name, and how much."""
+    actor = _actor.get()
+    return {} if actor is None or resource is None else actor.limits.get(resource, {})
+
+
+@contextlib.contextmanager
+def seeing_all_fields() -> Iterator[None]:
+    """Run the block in the name of the actor, as if his role kept no field from him."""
+    actor = _actor.get()
+    with acting_as(None if actor is None else dataclasses.replace(actor, fields={})):
+        yield
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from marshmallow import Schema, missing
 from webargs.flaskparser import FlaskParser
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from control_plane.core import field_rights
 from control_plane.core.errors import ApiError, Invalid
 
 _MAX_DEPTH = 32
@@ -19,6 +20,17 @@ class StrictParser(FlaskParser):
 
     # webargs would pass over unknown query parameters; the schema decides instead.
     DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {}  # noqa: RUF012 - as in webargs
+
+    def _get_schema(self, argmap: Any, req: Request) -> Schema:
+        """Return the schema; that of a PUT leaves alone what the actor may not write.
+
+        What such a body does not name is neither missed nor given its default: it stays.
+        """
+        schema = super()._get_schema(argmap, req)
+        if req.method != "PUT":
+            return schema
+        kept = field_rights.unwritable(schema, getattr(schema, "resource", None))
+        return type(schema)(partial=tuple(kept)) if kept else schema
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ARG002 - webargs' signature
         """Return the body's JSON value.

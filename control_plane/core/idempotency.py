@@ -6,6 +6,7 @@ are there, or neither.
 
 import datetime
 import hashlib
+import json
 import re
 import uuid
 from collections.abc import Callable, Collection
@@ -108,7 +109,7 @@ def _keep(session: Session, key: str, answer: flask.Response, secrets: Collectio
 
 def _replay(known: IdempotentAnswer) -> flask.Response:
     if known.fingerprint != _fingerprint():
-        detail = "This key was used for another request."
+        detail = "This key was used for another request, or by a role with other rights."
         raise ApiError(422, "idempotency_key_reused", detail, _about_key(detail))
     answer = flask.jsonify(known.body)
     answer.status_code = known.status
@@ -119,6 +120,9 @@ def _replay(known: IdempotentAnswer) -> flask.Response:
 def _fingerprint() -> str:
     request = flask.request
     told = f"{request.method} {request.full_path}\n".encode() + request.get_data(cache=True)
+    # What was kept may show what a changed role hides by now: then it is another request.
+    limits = current_actor().fields
+    told += json.dumps(limits, sort_keys=True).encode() if limits else b""
     return hashlib.sha256(told).hexdigest()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError
 
+from control_plane.core import auth, field_rights
 from control_plane.core.errors import Invalid
 from control_plane.core.problems import field_errors
 
@@ -14,22 +15,26 @@ def merged(schema: type[Schema], current: Any, patch: dict[str, Any]) -> dict[st
     """Return what *schema* loads from *current*, as it dumps it, changed by *patch*.
 
     Secrets, which are never dumped, are there only when the patch names them; null removes one.
+    What the actor does not see, or may not write, stays as it is.
 
     Raises:
+        ApiError: the patch names a field that the actor may not write.
         Invalid: the result breaks a rule of the schema.
     """
     writable = schema()
-    value = {
-        name: value
-        for name, value in writable.dump(current).items()
-        if value is not None or _may_be_null(writable, name)
-    }
-    result = apply(value, patch)
+    field_rights.refuse_unwritable(writable, patch)
     secrets = [field for field in writable.load_fields.values() if field.load_only]
     removable = {str(field.data_key) for field in secrets if field.allow_none}
-    result |= {name: None for name in removable & patch.keys() if patch[name] is None}
     try:
-        loaded: dict[str, Any] = writable.load(result)
+        with auth.seeing_all_fields():
+            value = {
+                name: value
+                for name, value in writable.dump(current).items()
+                if value is not None or _may_be_null(writable, name)
+            }
+            result = apply(value, patch)
+            result |= {name: None for name in removable & patch.keys() if patch[name] is None}
+            loaded: dict[str, Any] = writable.load(result)
     except ValidationError as error:
         raise Invalid(field_errors(error.messages)) from error
     return loaded

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Generic, TypeVar, cast
 
 from marshmallow import Schema, fields
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from control_plane.core.errors import Invalid
-from control_plane.core.schemas import Order
+from control_plane.core.schemas import Order, Search
 
 Item = TypeVar("Item")
 
@@ -68,6 +68,12 @@ def ordering(entity: Any, order: Order) -> list[Any]:
     columns = [(getattr(entity, name), descends) for name, descends in order]
     asked = [(each.desc() if descends else each.asc()).nulls_last() for each, descends in columns]
     return [*asked, entity.id]
+
+
+def matching(entity: Any, search: Search) -> ColumnElement[bool]:
+    """Return the condition that a row of *entity* has the text in one of the attributes."""
+    looked_into = (getattr(entity, name) for name in search.attributes)
+    return or_(*(each.icontains(search.text, autoescape=True) for each in looked_into))
 
 
 class PaginationSchema(Schema):

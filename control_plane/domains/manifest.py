@@ -17,6 +17,7 @@ from control_plane.domains.schemas import DomainName
 class DomainManifestSchema(Schema):
     """A domain; what is left out stays as it is."""
 
+    resource = "domain"
     domain_name = DomainName(required=True, validate=validate.Length(max=names.MAX_LENGTH))
     is_primary = fields.Boolean()
     is_verified = fields.Boolean()

@@ -95,5 +95,5 @@ def _prove(domain: Domain) -> None:
     session().rollback()
     if record["value"] not in Resolver(settings().dns.servers).texts(record["name"]):
         raise Conflict(
-            "domain_not_proved", f'{record["name"]} has no TXT record "{record["value"]}" yet.'
+            "domain_not_proved", "The TXT record that `verificationRecord` shows is not there yet."
         )

@@ -22,6 +22,7 @@ class DomainName(fields.String):
 class VerificationRecordSchema(Schema):
     """The DNS record that proves a domain."""
 
+    resource = None
     type = fields.String()
     name = fields.String()
     value = fields.String()
@@ -30,6 +31,7 @@ class VerificationRecordSchema(Schema):
 class DomainSchema(Schema):
     """A tenant's domain."""
 
+    resource = "domain"
     id = fields.UUID()
     tenant_id = fields.UUID()
     domain_name = fields.String()
@@ -43,6 +45,7 @@ class DomainSchema(Schema):
 class DomainCreateSchema(Schema):
     """A claim to a domain name."""
 
+    resource = "domain"
     domain_name = DomainName(
         required=True,
         validate=validate.Length(max=names.MAX_LENGTH),
@@ -57,6 +60,7 @@ class DomainCreateSchema(Schema):
 class DomainVerifySchema(Schema):
     """How a domain is to be verified."""
 
+    resource = None
     method = fields.String(
         load_default="dns",
         validate=validate.OneOf(["dns", "manual"]),
@@ -67,5 +71,6 @@ class DomainVerifySchema(Schema):
 class DomainQuerySchema(PageQuerySchema):
     """Which of a tenant's domains to list."""
 
+    resource = "domain"
     is_verified = fields.Boolean(load_default=None)
     sort = SortField("domainName", creationDate="created_at")

@@ -120,7 +120,7 @@ def verify_domain(session: Session, domain: Domain) -> Domain:
     """
     if domain.is_verified:
         return domain
-    taken = Conflict("domain_taken", f"Another tenant has verified {domain.domain_name}.")
+    taken = Conflict("domain_taken", "Another tenant has verified this name.")
     domain.is_verified = True
     domain.verified_at = now()
     try:

@@ -93,6 +93,6 @@ class IssuerKeysRefresh(MethodView):
 def _refuse_private(values: dict[str, Any]) -> None:
     # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
     session().rollback()
-    outgoing.refuse_private("issuer", values["issuer"], settings())
-    if values["jwks_url"] is not None:
-        outgoing.refuse_private("jwksUrl", values["jwks_url"], settings())
+    for name, pointer in (("issuer", "issuer"), ("jwks_url", "jwksUrl")):
+        if values.get(name) is not None:
+            outgoing.refuse_private(pointer, values[name], settings())

@@ -32,6 +32,7 @@ def _each_once(values: list[str]) -> None:
 class IssuerUpdateSchema(Schema):
     """An issuer as it shall be."""
 
+    resource = "issuer"
     issuer = Url(
         required=True,
         validate=validate.Length(max=255),
@@ -77,6 +78,7 @@ class IssuerUpdateSchema(Schema):
 class IssuerKeySchema(Schema):
     """A public key of an issuer."""
 
+    resource = None
     kid = fields.String(allow_none=True)
     algorithm = fields.String()
 
@@ -103,4 +105,5 @@ class IssuerSchema(IssuerUpdateSchema):
 class IssuerQuerySchema(PageQuerySchema):
     """Which of a tenant's issuers to list."""
 
+    resource = "issuer"
     sort = SortField("issuer", creationDate="created_at")

@@ -1,5 +1,7 @@
 """What publishing shows on the wire."""
 
+from typing import ClassVar
+
 from marshmallow import fields
 
 from control_plane.core.api import Schema
@@ -8,6 +10,7 @@ from control_plane.core.api import Schema
 class RevisionSchema(Schema):
     """A revision of the configuration."""
 
+    resource: ClassVar[str | None] = None
     epoch = fields.Integer()
     revision = fields.Integer()
 
@@ -23,6 +26,7 @@ class NodeRefusalSchema(RevisionSchema):
 class NodeSchema(Schema):
     """A gateway node."""
 
+    resource = "gatewayNode"
     node = fields.String()
     applied = fields.Nested(
         RevisionSchema,
@@ -52,6 +56,7 @@ class NodeSchema(Schema):
 class PublishSchema(RevisionSchema):
     """One publish."""
 
+    resource = "gatewayRevision"
     creation_date = fields.AwareDateTime(attribute="created_at")
     actor_id = fields.UUID(
         allow_none=True, metadata={"description": "Who caused it, where one person did."}
@@ -67,6 +72,7 @@ class PublishSchema(RevisionSchema):
 class PublishRefusalSchema(Schema):
     """A document that could not be published; its last good version goes on serving."""
 
+    resource = "gatewayRefusal"
     section = fields.String()
     id = fields.String(attribute="document_id")
     reason = fields.String()

@@ -16,6 +16,7 @@ LONGEST_GRACE_SECONDS = 30 * DAY_SECONDS
 class ServiceClientUpdateSchema(Schema):
     """What can be changed of a service client."""
 
+    resource = "serviceClient"
     name = fields.String(required=True, validate=validate.Length(1, 100))
     role = fields.String(
         required=True,
@@ -39,6 +40,7 @@ class ServiceClientCreateSchema(ServiceClientUpdateSchema):
 class ServiceClientRotateSchema(Schema):
     """For how long the former secret is still good."""
 
+    resource = None
     grace_seconds = fields.Integer(
         load_default=DAY_SECONDS,
         validate=validate.Range(0, LONGEST_GRACE_SECONDS),
@@ -49,6 +51,7 @@ class ServiceClientRotateSchema(Schema):
 class ServiceClientSecretSchema(Schema):
     """A secret of a service client, by which it can be told apart but not used."""
 
+    resource = None
     created_at = fields.AwareDateTime()
     expires_at = fields.AwareDateTime(
         allow_none=True, metadata={"description": "When it ends after a rotation."}
@@ -87,6 +90,7 @@ class NewServiceClientSchema(ServiceClientSchema):
 class ServiceClientQuerySchema(PageQuerySchema):
     """Which service clients to list."""
 
+    resource = "serviceClient"
     tenant_id = fields.UUID(load_default=None)
     sort = SortField("name", "expiresAt", "lastUsedAt", creationDate="created_at")
 

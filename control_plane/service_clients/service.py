@@ -100,12 +100,13 @@ def update_client(session: Session, client: ServiceClient, **fields: Any) -> Ser
         Forbidden: it has, or would have, rights that the actor does not have.
     """
     identity.refuse_stronger(client)
-    if fields["expires_at"] != client.expires_at:
-        _refuse_past(fields["expires_at"])
-    if fields["role"] != client.role:
-        identity.give_role(session, client, fields["role"])
-    for name in ("name", "is_active", "expires_at"):
-        setattr(client, name, fields[name])
+    changed = {name: value for name, value in fields.items() if value != getattr(client, name)}
+    if "expires_at" in changed:
+        _refuse_past(changed["expires_at"])
+    if "role" in changed:
+        identity.give_role(session, client, changed.pop("role"))
+    for name, value in changed.items():
+        setattr(client, name, value)
     session.flush()
     emit(session, _told(client, ServiceClientChanged))
     return client
@@ -121,7 +122,8 @@ def rotate_secret(session: Session, client: ServiceClient, grace: datetime.timed
     identity.refuse_stronger(client)
     live = client.live_secrets
     if len(live) >= MOST_LIVE_SECRETS:
-        raise Conflict("rotation_under_way", f"The former secret ends at {live[0].expires_at}.")
+        detail = "The former secret is still good: wait for the end of its grace."
+        raise Conflict("rotation_under_way", detail)
     moment = clock.now()
     client.secrets = live if grace else []
     for secret in client.secrets:
@@ -206,7 +208,7 @@ def actor_of(
     if client is None or not client.may_act or secret_id not in live:
         raise Unauthorized("client_ended", "This service client, or its secret, has ended.")
     rights = client.rights if scope is None else client.rights.intersection(scope)
-    return Actor(client.id, client.tenant_id, rights)
+    return Actor(client.id, client.tenant_id, rights, fields=client.fields)
 
 
 def _find(session: Session, client_id: str) -> ServiceClient | None:

@@ -68,6 +68,7 @@ def _secret(**options: Any) -> fields.String:
 class IdentityProviderUpdateSchema(Schema):
     """An identity provider as it shall be; without `clientSecret` the stored one stays."""
 
+    resource = "identityProvider"
     name = fields.String(
         required=True,
         validate=validate.Length(1, 100),
@@ -131,6 +132,7 @@ class IdentityProviderSchema(IdentityProviderUpdateSchema):
 class IdentityProviderQuerySchema(PageQuerySchema):
     """Which identity providers to list."""
 
+    resource = "identityProvider"
     tenant_id = fields.UUID(load_default=None)
     sort = SortField("name", creationDate="created_at")
 
@@ -138,6 +140,7 @@ class IdentityProviderQuerySchema(PageQuerySchema):
 class OfferSchema(Schema):
     """An identity provider as a sign-in page shows it."""
 
+    resource = None
     id = fields.UUID()
     name = fields.String()
 
@@ -177,5 +180,6 @@ class CallbackQuerySchema(QuerySchema):
 class ExchangeSchema(Schema):
     """What the browser came back with."""
 
+    resource = None
     code = fields.String(required=True, load_only=True, validate=validate.Length(1, 200))
     state = fields.String(required=True, load_only=True, validate=validate.Length(1, 200))

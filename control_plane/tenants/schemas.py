@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_dump, validate
 
-from control_plane.core import plugins
-from control_plane.core.api import PageQuerySchema, Schema, SortField, session
+from control_plane.core import masking, plugins
+from control_plane.core.api import PageQuerySchema, Schema, SearchField, SortField, session
 from control_plane.core.moments import Moment, TimeZone
 from control_plane.tenants.models import DEFAULT_TIME_ZONE, EVERY_MODEL, Isolation, TenantStatus
 
@@ -24,6 +24,7 @@ def _limit() -> fields.Integer:
 class ApiCallLimitsSchema(Schema):
     """How much a tenant may call; what is not there is without limit."""
 
+    resource = None
     requests_per_second = _limit()
     requests_per_minute = _limit()
     requests_per_day = _limit()
@@ -53,6 +54,7 @@ def _sound_access(access: Sequence[str]) -> None:
 class ConfigurationUpdateSchema(Schema):
     """What a tenant may use, and how its applications look and behave."""
 
+    resource = "tenantConfiguration"
     ai_model_access = fields.List(
         ModelId(),
         load_default=lambda: [EVERY_MODEL],
@@ -89,15 +91,25 @@ class ConfigurationSchema(ConfigurationUpdateSchema):
 class TenantUpdateSchema(Schema):
     """A tenant as it shall be."""
 
+    resource = "tenant"
     name = fields.String(required=True, validate=validate.Length(1, 200))
     contact_person = fields.String(
-        allow_none=True, load_default=None, validate=validate.Length(1, 200)
+        allow_none=True,
+        load_default=None,
+        validate=validate.Length(1, 200),
+        metadata={"mask": masking.person},
     )
     contact_email = fields.Email(
-        allow_none=True, load_default=None, validate=validate.Length(max=254)
+        allow_none=True,
+        load_default=None,
+        validate=validate.Length(max=254),
+        metadata={"mask": masking.email},
     )
     contact_phone = fields.String(
-        allow_none=True, load_default=None, validate=validate.Length(1, 50)
+        allow_none=True,
+        load_default=None,
+        validate=validate.Length(1, 50),
+        metadata={"mask": masking.phone},
     )
     expiry_date = Moment(
         allow_none=True,
@@ -174,16 +186,14 @@ class TenantSchema(TenantUpdateSchema):
 class SuspendSchema(Schema):
     """Why a tenant is suspended."""
 
+    resource = None
     reason = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 500))
 
 
 class TenantQuerySchema(PageQuerySchema):
     """Which tenants to list."""
 
+    resource = "tenant"
     status = fields.Enum(TenantStatus, by_value=True, load_default=None)
-    q = fields.String(
-        load_default=None,
-        validate=validate.Length(1, 200),
-        metadata={"description": "A part of the name."},
-    )
+    q = SearchField("name", maximum=200)
     sort = SortField("name", "status", "creationDate", "expiryDate", "purgeDate")

@@ -28,12 +28,14 @@ class PeriodQuerySchema(QuerySchema):
 class UsageQuerySchema(PeriodQuerySchema):
     """Which usage to sum up, and by what."""
 
+    resource = "usage"
     group_by = fields.Enum(Grouping, by_value=True, load_default=None)
 
 
 class EventsQuerySchema(PeriodQuerySchema):
     """Which events to list, the newest first."""
 
+    resource = "usageEvent"
     cursor = fields.String(
         load_default=None,
         validate=validate.Length(max=500),
@@ -45,6 +47,8 @@ class EventsQuerySchema(PeriodQuerySchema):
 class FiguresSchema(Schema):
     """Sums over calls. A call that began and left no end is an orphan and counts as such only."""
 
+    resource = "usage"
+    always_shown = frozenset({"from", "to"})
     calls = fields.Integer(metadata={"description": "Calls that ended."})
     errors = fields.Integer(metadata={"description": "Those of them that are not complete."})
     orphans = fields.Integer(
@@ -82,6 +86,8 @@ class UsageSchema(FiguresSchema):
 class UsageEventSchema(Schema):
     """One metered call."""
 
+    resource = "usageEvent"
+    always_shown = frozenset({"id", "timestamp"})
     id = fields.String(metadata={"description": "Unique for ever."})
     tenant_id = fields.UUID()
     api_endpoint = fields.String(attribute="endpoint")

@@ -2,15 +2,18 @@
 
 import datetime
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 
-from control_plane.core.auth import Permission, Role
+from control_plane.core.auth import Access, Permission, Role
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
 from control_plane.core.database import Base
 from control_plane.core.ids import new_id
+from control_plane.core.known_fields import masked_contacts
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.core.types import text_enum
 from control_plane.identity import permissions
@@ -28,12 +31,18 @@ class CustomRole(TenantFiltered, Versioned, Base):
     name: Mapped[str] = mapped_column(String(50))
     description: Mapped[str | None] = mapped_column(String(500))
     permissions: Mapped[list[str]]
+    field_permissions: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     creation_date: Mapped[datetime.datetime] = mapped_column(default=now)
 
     @property
     def gives(self) -> list[Permission]:
         """The permissions that users of this role have."""
         return permissions.of_names(self.permissions, self.tenant_id)
+
+    @property
+    def fields(self) -> Mapping[str, Access]:
+        """What its users get less of than its permissions say."""
+        return {name: Access(access) for name, access in self.field_permissions.items()}
 
     def __repr__(self) -> str:
         return f"<CustomRole {self.id}>"
@@ -78,3 +87,10 @@ class RoleHolder(TenantFiltered):
         if self.built_in_role is None:
             return []
         return permissions.of_role(self.built_in_role, self.tenant_id)
+
+    @property
+    def fields(self) -> Mapping[str, Access]:
+        """What the role keeps of single fields; viewers see contact data masked."""
+        if self.custom_role is not None:
+            return self.custom_role.fields
+        return masked_contacts() if self.built_in_role is Role.VIEWER else {}

@@ -66,7 +66,7 @@ class APIKeyById(MethodView):
     def put(self, values: dict[str, Any], tenant_id: uuid.UUID, key_id: uuid.UUID) -> APIKey:
         """Replace an API key's name and limits; its secrets stay."""
         key = matched(api_keys.get_api_key(session(), tenant_id, key_id))
-        return api_keys.update_api_key(session(), key, **values)
+        return api_keys.update_api_key(session(), key, values)
 
     @blueprint.require(permissions.KEYS_WRITE)
     @blueprint.merge_patch(APIKeyUpdateSchema)
@@ -74,7 +74,7 @@ class APIKeyById(MethodView):
     def patch(self, patch: dict[str, Any], tenant_id: uuid.UUID, key_id: uuid.UUID) -> APIKey:
         """Change an API key's name and limits."""
         key = matched(api_keys.get_api_key(session(), tenant_id, key_id))
-        return api_keys.update_api_key(session(), key, **merged(APIKeyUpdateSchema, key, patch))
+        return api_keys.update_api_key(session(), key, merged(APIKeyUpdateSchema, key, patch))
 
     @blueprint.require(permissions.KEYS_WRITE)
     @blueprint.response(204)

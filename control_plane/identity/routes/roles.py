@@ -8,11 +8,13 @@ from flask.views import MethodView
 from control_plane.core.api import Blueprint, PageQuerySchema, session
 from control_plane.core.auth import Permission
 from control_plane.core.conditions import matched
+from control_plane.core.known_fields import KnownField
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
 from control_plane.identity import permissions
 from control_plane.identity.models import CustomRole
 from control_plane.identity.schemas.permissions import (
+    FieldSchema,
     ListedPermissionSchema,
     RoleCreateSchema,
     RoleQuerySchema,
@@ -39,6 +41,18 @@ class Permissions(MethodView):
         return roles.list_permissions(**query)
 
 
+@permissions_blueprint.route("/fields")
+class Fields(MethodView):
+    """All fields that roles can name."""
+
+    @permissions_blueprint.require(permissions.ROLES_READ)
+    @permissions_blueprint.response(200, FieldSchema(many=True))
+    @permissions_blueprint.paged(PageQuerySchema)
+    def get(self, **query: Any) -> Page[KnownField]:
+        """List the fields of which a role can give less than its permissions say."""
+        return roles.list_fields(**query)
+
+
 @blueprint.route("")
 class Roles(MethodView):
     """All roles that were made."""
@@ -54,7 +68,7 @@ class Roles(MethodView):
     @blueprint.arguments(RoleCreateSchema)
     @blueprint.response(201, RoleSchema)
     def post(self, values: dict[str, Any]) -> CustomRole:
-        """Make a role of permissions that one has oneself."""
+        """Make a role of rights that one has oneself."""
         return roles.create_role(session(), **values)
 
 

@@ -88,6 +88,7 @@ def _methods() -> Limit:
 class APIKeyUpdateSchema(Schema):
     """What can be changed of an API key."""
 
+    resource = "apiKey"
     name = fields.String(required=True, validate=validate.Length(1, 100))
     models = _models()
     endpoints = _endpoints()
@@ -103,6 +104,7 @@ class APIKeyCreateSchema(APIKeyUpdateSchema):
 class APIKeyRotateSchema(Schema):
     """For how long the former secret is still good."""
 
+    resource = None
     grace_seconds = fields.Integer(
         load_default=DAY_SECONDS,
         validate=validate.Range(0, LONGEST_GRACE_SECONDS),
@@ -113,6 +115,7 @@ class APIKeyRotateSchema(Schema):
 class APIKeySecretSchema(Schema):
     """A secret by which a key can be used."""
 
+    resource = None
     prefix = fields.String(metadata={"description": "How its text begins."})
     created_at = fields.AwareDateTime()
     expires_at = fields.AwareDateTime(
@@ -151,4 +154,5 @@ class NewAPIKeySchema(APIKeySchema):
 class APIKeyQuerySchema(PageQuerySchema):
     """Which of a tenant's keys to list."""
 
+    resource = "apiKey"
     sort = SortField("name", "createdAt", "expiresAt", "lastUsedAt")

@@ -12,6 +12,7 @@ from control_plane.identity.schemas import passwords
 class LoginSchema(Schema):
     """Who signs in."""
 
+    resource = None
     username = fields.String(required=True, validate=validate.Length(1, 100))
     password = passwords.existing_password()
 
@@ -19,12 +20,14 @@ class LoginSchema(Schema):
 class RefreshSchema(Schema):
     """The token that renews a sign-in."""
 
+    resource = None
     refresh_token = fields.String(required=True, validate=validate.Length(1, 200))
 
 
 class TokensSchema(Schema):
     """What a sign-in gives."""
 
+    resource = None
     access_token = fields.String(metadata={"description": "Send as `Authorization: Bearer …`."})
     refresh_token = fields.String(metadata={"description": "Renews the sign-in once."})
     expires_in = fields.Integer(metadata={"description": "Seconds the access token is good for."})
@@ -33,6 +36,7 @@ class TokensSchema(Schema):
 class PasswordChangeSchema(Schema):
     """The old password and the new one."""
 
+    resource = None
     current_password = passwords.existing_password()
     new_password = passwords.new_password(required=True)
 
@@ -40,6 +44,7 @@ class PasswordChangeSchema(Schema):
 class PasswordResetSchema(Schema):
     """Who has forgotten his password: either field names him."""
 
+    resource = None
     username = fields.String(validate=validate.Length(1, 100))
     email = fields.String(validate=validate.Length(1, 254))
 
@@ -52,6 +57,7 @@ class PasswordResetSchema(Schema):
 class MailedTokenSchema(Schema):
     """The token of a mail, and the password that its reader chooses."""
 
+    resource = None
     token = fields.String(required=True, load_only=True, validate=validate.Length(1, 200))
     new_password = passwords.new_password(required=True)
 
@@ -59,6 +65,7 @@ class MailedTokenSchema(Schema):
 class SignInSchema(Schema):
     """A sign-in that has not ended."""
 
+    resource = "signIn"
     id = fields.UUID()
     network = fields.String(
         allow_none=True, metadata={"description": "Where it was opened: /24 of IPv4, /64 of IPv6."}
@@ -74,4 +81,5 @@ class SignInSchema(Schema):
 class SignInQuerySchema(PageQuerySchema):
     """Which sign-ins to list."""
 
+    resource = "signIn"
     sort = SortField("createdAt")

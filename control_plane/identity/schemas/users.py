@@ -2,7 +2,8 @@
 
 from marshmallow import fields, validate
 
-from control_plane.core.api import PageQuerySchema, Schema, SortField
+from control_plane.core import masking
+from control_plane.core.api import PageQuerySchema, Schema, SearchField, SortField
 from control_plane.identity import names
 from control_plane.identity.models import UserStatus
 from control_plane.identity.schemas import passwords
@@ -32,12 +33,14 @@ def email() -> fields.Email:
             validate.Length(max=254),
             validate.Regexp(r"[\x21-\x7e]+\Z", error="Must be of ASCII characters."),
         ],
+        metadata={"mask": masking.email},
     )
 
 
 class UserUpdateSchema(Schema):
     """What can be changed of a user. A password that is not sent stays as it is."""
 
+    resource = "user"
     username = Username(required=True, metadata={"minLength": 1, "maxLength": 100})
     email = email()
     role = fields.String(
@@ -61,10 +64,11 @@ class UserCreateSchema(UserUpdateSchema):
 class UserSchema(Schema):
     """A user."""
 
+    resource = "user"
     id = fields.UUID()
     tenant_id = fields.UUID(allow_none=True)
     username = fields.String()
-    email = fields.String(allow_none=True)
+    email = fields.String(allow_none=True, metadata={"mask": masking.email})
     role = fields.String()
     status = fields.Enum(UserStatus, by_value=True)
     permissions = fields.List(fields.Nested(PermissionSchema))
@@ -75,12 +79,9 @@ class UserSchema(Schema):
 class UserQuerySchema(PageQuerySchema):
     """Which users to list."""
 
+    resource = "user"
     tenant_id = fields.UUID(load_default=None)
     role = fields.String(load_default=None, validate=validate.Length(1, 50))
     status = fields.Enum(UserStatus, by_value=True, load_default=None)
-    q = fields.String(
-        load_default=None,
-        validate=validate.Length(1, 100),
-        metadata={"description": "A part of the name or of the e-mail address."},
-    )
+    q = SearchField("email", username="username_key", maximum=100)
     sort = SortField("username", "email", "status", "lastLogin", "creationDate")

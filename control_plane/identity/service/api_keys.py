@@ -3,7 +3,7 @@
 import datetime
 import uuid
 from collections.abc import Collection, Mapping
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
@@ -90,18 +90,16 @@ def list_api_keys(
     return pagination.page(session, query, page, page_size)
 
 
-def update_api_key(session: Session, key: APIKey, *, name: str, **limits: Unpack[Limits]) -> APIKey:
-    """Replace a key's name and limits; its secrets stay.
+def update_api_key(session: Session, key: APIKey, values: Mapping[str, Any]) -> APIKey:
+    """Change a key's name and limits; its secrets stay.
 
     Raises:
         Invalid: the new end is in the past.
     """
-    if limits.get("expires_at") != key.expires_at:
-        _refuse_past(limits.get("expires_at"))
-    key.name = name
-    key.models, key.endpoints = limits.get("models"), limits.get("endpoints")
-    key.methods, key.addresses = limits.get("methods"), limits.get("addresses")
-    key.expires_at = limits.get("expires_at")
+    if values.get("expires_at", key.expires_at) != key.expires_at:
+        _refuse_past(values["expires_at"])
+    for name, value in values.items():
+        setattr(key, name, value)
     session.flush()
     emit(session, _told(key, APIKeyChanged))
     return key
@@ -115,7 +113,7 @@ def rotate_api_key(session: Session, key: APIKey, grace: datetime.timedelta) -> 
     """
     live = key.live_secrets
     if len(live) >= MOST_LIVE_SECRETS:
-        detail = f"The former secret, {live[0].prefix}…, is good until {live[0].expires_at}."
+        detail = "The former secret is still good: wait for the end of its grace."
         raise Conflict("rotation_under_way", detail)
     moment = clock.now()
     before = [secret.public_id for secret in key.secrets]

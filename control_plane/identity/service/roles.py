@@ -1,7 +1,7 @@
 """The verbs of custom roles."""
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -14,6 +14,7 @@ from control_plane.core.auth import Permission, Role
 from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.known_fields import KnownField, known_fields
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
 from control_plane.identity import permissions
@@ -27,6 +28,7 @@ def create_role(
     *,
     name: str,
     permissions: Iterable[str],
+    field_permissions: Mapping[str, str] | None = None,
     description: str | None = None,
     tenant_id: uuid.UUID | None = None,
 ) -> CustomRole:
@@ -36,15 +38,20 @@ def create_role(
         NotFound: the tenant does not exist, or is not the current scope's.
         Conflict: the name is taken.
         Invalid: the name is a built-in role's, or a permission cannot be in such a role.
-        Forbidden: the actor lacks one of the permissions.
+        Forbidden: the role would give what the actor does not have.
     """
     tenant_id = tenant_id or tenancy.current_tenant_id()
     if tenant_id is not None:
         tenants.get_tenant(session, tenant_id)
     role = CustomRole(
-        id=new_id(), tenant_id=tenant_id, name=name, description=description, permissions=[]
+        id=new_id(),
+        tenant_id=tenant_id,
+        name=name,
+        description=description,
+        permissions=[],
+        field_permissions={},
     )
-    _set_permissions(role, permissions)
+    _set_rights(role, permissions, field_permissions or {})
     _refuse_taken(session, role, name)
     session.add(role)
     _flush(session)
@@ -74,7 +81,7 @@ def give_role(session: Session, holder: RoleHolder, name: str, *, field: str = "
     role = _find_role(session, name, holder.tenant_id, field)
     holder.built_in_role = role if isinstance(role, Role) else None
     holder.custom_role = role if isinstance(role, CustomRole) else None
-    refuse_beyond(holder.permissions)
+    refuse_beyond(holder.permissions, holder.fields)
 
 
 def list_roles(
@@ -99,11 +106,14 @@ def update_role(session: Session, role: CustomRole, **fields: Any) -> CustomRole
     Raises:
         Conflict: the name is taken.
         Invalid: the name is a built-in role's, or a permission cannot be in such a role.
-        Forbidden: the actor lacks one of the permissions that it has or should have.
+        Forbidden: the role gives, or would give, what the actor does not have.
     """
-    refuse_beyond(role.gives)
-    if "permissions" in fields:
-        _set_permissions(role, fields.pop("permissions"))
+    refuse_beyond(role.gives, role.fields)
+    _set_rights(
+        role,
+        fields.pop("permissions", role.permissions),
+        fields.pop("field_permissions", role.field_permissions),
+    )
     if fields.get("name", role.name) != role.name:
         _refuse_taken(session, role, fields["name"])
     for name, value in fields.items():
@@ -120,7 +130,7 @@ def delete_role(session: Session, role: CustomRole) -> None:
         Conflict: somebody has it.
         Forbidden: the actor lacks one of its permissions.
     """
-    refuse_beyond(role.gives)
+    refuse_beyond(role.gives, role.fields)
     in_use = Conflict("role_in_use", "Somebody has this role: give him another one first.")
     if session.scalar(select(User.id).where(User.custom_role_id == role.id).limit(1)) is not None:
         raise in_use
@@ -160,7 +170,16 @@ def _find_role(
     return role
 
 
-def _set_permissions(role: CustomRole, names: Iterable[str]) -> None:
+def list_fields(*, page: int, page_size: int) -> Page[KnownField]:
+    """Return the fields that roles can name, by name."""
+    found = list(known_fields().values())
+    first = (page - 1) * page_size
+    return Page(items=found[first : first + page_size], total=len(found))
+
+
+def _set_rights(
+    role: CustomRole, names: Iterable[str], field_permissions: Mapping[str, str]
+) -> None:
     wanted = sorted(set(names))
     possible = {each.name: each for each in permissions.of_scope(role.tenant_id)}
     impossible = [name for name in wanted if name not in possible]
@@ -170,8 +189,26 @@ def _set_permissions(role: CustomRole, names: Iterable[str]) -> None:
             f"A role of {whose} cannot hold: {', '.join(impossible)}. See GET /api/permissions."
         )
         raise Invalid.field("permissions", detail)
-    refuse_beyond(possible[name] for name in wanted)
-    role.permissions = wanted
+    _refuse_unknown_fields(role, field_permissions)
+    role.permissions, role.field_permissions = wanted, dict(field_permissions)
+    refuse_beyond((possible[name] for name in wanted), role.fields)
+
+
+def _refuse_unknown_fields(role: CustomRole, field_permissions: Mapping[str, str]) -> None:
+    errors = []
+    # What the role has already may stay, also when no room knows the field any more.
+    for name, access in field_permissions.items() - role.field_permissions.items():
+        field = known_fields().get(name)
+        if field is None:
+            detail = "There is no such field. See GET /api/permissions/fields."
+        elif access not in field.access:
+            detail = f"Must be one of {', '.join(field.access)}."
+        else:
+            continue
+        escaped = name.replace("~", "~0").replace("/", "~1")
+        errors.append({"pointer": f"#/fieldPermissions/{escaped}", "detail": detail})
+    if errors:
+        raise Invalid(sorted(errors, key=lambda each: each["pointer"]))
 
 
 def _refuse_taken(session: Session, role: CustomRole, name: str) -> None:

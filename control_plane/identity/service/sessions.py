@@ -163,7 +163,7 @@ def actor_of(session: Session, session_id: uuid.UUID) -> Actor:
         raise Unauthorized("session_ended", "This sign-in has ended; sign in again.")
     user: User = row.User
     rights = frozenset(permission.name for permission in user.permissions)
-    return Actor(user.id, user.tenant_id, rights, session_id)
+    return Actor(user.id, user.tenant_id, rights, session_id, user.fields)
 
 
 def forget_expired_tokens(context: JobContext) -> None:

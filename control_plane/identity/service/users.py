@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -98,7 +98,7 @@ def list_users(
 ) -> Page[User]:
     """Return the users that the current scope may see, oldest first by default.
 
-    Filters: `tenant_id`, `role` (a name), `status`, and `q`, a part of the name or the e-mail.
+    Filters: `tenant_id`, `role` (a name), `status`, and `q`, a `Search`.
     """
     query = select(User).order_by(*pagination.ordering(User, sort))
     wanted = {name: value for name, value in filters.items() if value is not None}
@@ -109,10 +109,7 @@ def list_users(
     if "role" in wanted:
         query = query.where(_has_role(wanted["role"]))
     if "q" in wanted:
-        found_by = (User.username_key, User.email)
-        query = query.where(
-            or_(*(each.icontains(wanted["q"], autoescape=True) for each in found_by))
-        )
+        query = query.where(pagination.matching(User, wanted["q"]))
     return pagination.page(session, query, page, page_size)
 
 
@@ -244,7 +241,7 @@ def _make_room(session: Session, tenant_id: uuid.UUID) -> None:
     tenant = tenants.get_tenant(session, tenant_id, lock=True)
     counted = select(User.id).where(User.tenant_id == tenant.id)
     if tenant.max_users is not None and len(session.scalars(counted).all()) >= tenant.max_users:
-        raise Conflict("user_limit_reached", f"The tenant may have {tenant.max_users} users.")
+        raise Conflict("user_limit_reached", "The tenant may have no more users.")
 
 
 def _refuse_taken(session: Session, username: str) -> None:

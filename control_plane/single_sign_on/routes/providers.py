@@ -64,7 +64,8 @@ class IdentityProviderById(MethodView):
     def put(self, values: dict[str, Any], provider_id: uuid.UUID) -> IdentityProvider:
         """Replace an identity provider; without `clientSecret` the stored one stays."""
         matched(providers.get_provider(session(), provider_id))
-        _refuse_private_issuer(values["issuer"])
+        if "issuer" in values:
+            _refuse_private_issuer(values["issuer"])
         return _update(provider_id, values)
 
     @blueprint.require(permissions.WRITE)

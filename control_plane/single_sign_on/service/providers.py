@@ -99,7 +99,7 @@ def list_providers(
 
 
 def update_provider(
-    session: Session, provider: IdentityProvider, *, default_role: str | None, **fields: Any
+    session: Session, provider: IdentityProvider, **fields: Any
 ) -> IdentityProvider:
     """Change a provider; without `client_secret` among *fields* the stored one stays.
 
@@ -111,13 +111,14 @@ def update_provider(
         Forbidden: the actor is not an administrator of all that its users can be.
     """
     _refuse_lesser(provider.tenant_id)
-    moved = fields["issuer"] != provider.issuer
+    moved = fields.get("issuer", provider.issuer) != provider.issuer
     if moved:
         _refuse_other_origin(provider, fields)
         of_provider = ExternalIdentity.provider_id == provider.id
         session.execute(delete(ExternalIdentity).where(of_provider))
-    _set_default_role(session, provider, default_role)
-    for name in _PLAIN:
+    if "default_role" in fields:
+        _set_default_role(session, provider, fields["default_role"])
+    for name in fields.keys() & _PLAIN:
         setattr(provider, name, fields[name])
     if "client_secret" in fields:
         provider.client_secret = _as_secret(fields["client_secret"])
@@ -209,7 +210,7 @@ def _set_default_role(session: Session, provider: IdentityProvider, name: str | 
 
 def _refuse_lesser(tenant_id: uuid.UUID | None) -> None:
     """Refuse an actor with less than all rights: a provider of his could make him anybody."""
-    identity.refuse_beyond(identity.of_role(Role.ADMIN, tenant_id))
+    identity.refuse_beyond(identity.of_role(Role.ADMIN, tenant_id), fields={})
 
 
 def _refuse_other_origin(provider: IdentityProvider, fields: dict[str, Any]) -> None:

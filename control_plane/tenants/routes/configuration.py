@@ -54,7 +54,9 @@ def _update(configuration: TenantConfiguration, values: Mapping[str, Any]) -> Te
     """
     if not current_actor().may(permissions.WRITE):
         for name, field in ConfigurationUpdateSchema().fields.items():
-            if name != "ui_theme" and values[name] != getattr(configuration, name):
+            if name != "ui_theme" and values.get(name, getattr(configuration, name)) != getattr(
+                configuration, name
+            ):
                 needed = permissions.WRITE.name
                 raise Forbidden(f"To change {field.data_key} needs the permission {needed}.")
     return configurations.update_configuration(session(), configuration, values)

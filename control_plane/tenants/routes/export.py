@@ -8,6 +8,7 @@ import flask
 from flask.views import MethodView
 
 from control_plane.core.api import Blueprint, database, session
+from control_plane.core.auth import current_actor
 from control_plane.tenants import permissions
 from control_plane.tenants.service import export, tenants
 
@@ -25,7 +26,7 @@ class TenantExport(MethodView):
     def get(self, tenant_id: uuid.UUID) -> flask.Response:
         """Export a tenant as JSON lines, secrets left out; the last line is of the kind `end`."""
         tenant = tenants.get_tenant(session(), tenant_id)
-        batches = export.export_tenant(database(), tenant.id)
+        batches = export.export_tenant(database(), tenant.id, current_actor())
         name = f"tenant-{tenant.id}.jsonl"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return flask.Response(_lines(batches), mimetype=MEDIA_TYPE, headers=headers)

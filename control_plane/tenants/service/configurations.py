@@ -35,9 +35,9 @@ def update_configuration(
     Raises:
         Invalid: an AI model that is allowed from now on does not exist.
     """
-    refuse_unknown_models(
-        session, values["ai_model_access"], "aiModelAccess", known=configuration.ai_model_access
-    )
+    known = configuration.ai_model_access
+    access = values.get("ai_model_access", known)
+    refuse_unknown_models(session, access, "aiModelAccess", known=known)
     for name, value in values.items():
         setattr(configuration, name, value)
     session.flush()

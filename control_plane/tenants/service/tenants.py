@@ -12,7 +12,7 @@ from control_plane.core.errors import Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
-from control_plane.core.schemas import Order
+from control_plane.core.schemas import Order, Search
 from control_plane.tenants.events import TenantCreated, TenantUpdated
 from control_plane.tenants.models import Isolation, Tenant, TenantConfiguration, TenantStatus
 from control_plane.tenants.service.configurations import refuse_unknown_models
@@ -81,7 +81,7 @@ def list_tenants(
     page_size: int,
     sort: Order = (),
     status: TenantStatus | None = None,
-    q: str | None = None,
+    q: Search | None = None,
 ) -> Page[Tenant]:
     """Return the tenants that the current scope may see, the oldest first unless *sort* says else.
 
@@ -91,7 +91,7 @@ def list_tenants(
     if status is not None:
         query = query.where(Tenant.status == status)
     if q is not None:
-        query = query.where(Tenant.name.icontains(q, autoescape=True))
+        query = query.where(pagination.matching(Tenant, q))
     query = query.order_by(*pagination.ordering(Tenant, sort))
     return pagination.page(session, query, page, page_size)
 

@@ -110,7 +110,7 @@ def test_the_dns_proves_a_domain(
     record = domain["verificationRecord"]
     early = _verify(client, tenant_admin, domain, method="dns")
     assert (early.status_code, early.json["code"]) == (409, "domain_not_proved")
-    assert record["value"] in early.json["detail"]
+    assert "verificationRecord" in early.json["detail"]
     dns_server.records[record["name"], "TXT"] = ['"v=spf1"', '"yumen-verification=0"']
     assert _verify(client, tenant_admin, domain, method="dns").status_code == 409
     assert _hosts(database) == {}

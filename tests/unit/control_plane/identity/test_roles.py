@@ -43,6 +43,7 @@ def test_a_role_is_made_changed_and_deleted(client: FlaskClient, operator: Heade
         "name",
         "description",
         "permissions",
+        "fieldPermissions",
         "creationDate",
     }
     assert made.json["tenantId"] is None
