@@ -23,6 +23,8 @@ from tests.servers import APPLICATION
 class Tables(DeclarativeBase):
     """Base of the test's own tables."""
 
+    audited = False
+
 
 class Row(Versioned):
     """What each of them has."""
