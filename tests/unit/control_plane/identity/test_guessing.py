@@ -3,6 +3,7 @@
 import collections
 import datetime
 import itertools
+import re
 from typing import Any
 
 import pytest
@@ -95,15 +96,18 @@ def test_an_unknown_name_is_answered_in_the_same_way(
     for name in (user.username, "nobody"):
         for _ in range(40):
             answer = login(client, name, "wrong password", f"192.0.{len(name)}.1")
+            detail = re.sub("[0-9]+", "some", answer.json["detail"])
             told[name].append(
                 (
                     answer.status_code,
-                    {**answer.json, "requestId": ""},
-                    answer.headers.get("Retry-After"),
+                    {**answer.json, "requestId": "", "detail": detail},
+                    int(answer.headers.get("Retry-After", 0)),
                 )
             )
             turned.turn(20)
-    assert told[user.username] == told["nobody"]
+    for known, unknown in zip(told[user.username], told["nobody"], strict=True):
+        assert known[:2] == unknown[:2]
+        assert abs(known[2] - unknown[2]) <= 1  # Redis' own clock goes on meanwhile
     assert evaluated.count(user.password_hash or "") == len(evaluated) / 2
 
 
