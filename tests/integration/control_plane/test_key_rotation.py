@@ -18,7 +18,7 @@ from control_plane.core.settings import Settings
 from control_plane.core.types import Secret
 
 ROWS = 2200
-KILL_AFTER = ("data keys are new", "queued_mails.content: 1", "queued_mails.content: 2", "is new")
+KILL_AFTER = ("data keys are new", "queued_mails.content: 1", "queued_mails.content: ", "is new")
 """What the process has said last before it is killed."""
 
 

@@ -22,7 +22,7 @@ def fill(database: Database, tenant: Tenant) -> None:
     """Give a tenant more than is purged in one transaction."""
     with tenancy.platform_context(), database.transaction() as session:
         session.execute(
-            insert(Domain),
+            insert(Domain.__table__),
             [
                 {
                     "tenant_id": tenant.id,

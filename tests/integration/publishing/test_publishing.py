@@ -229,11 +229,11 @@ def _fill(database: Database) -> uuid.UUID:
         )
         session.flush()
         session.execute(
-            insert(Tenant),
+            insert(Tenant.__table__),
             [{"id": each, "name": str(each), "status": TenantStatus.ACTIVE} for each in ids],
         )
         session.execute(
-            insert(Domain),
+            insert(Domain.__table__),
             [
                 {
                     "tenant_id": each,
@@ -245,10 +245,10 @@ def _fill(database: Database) -> uuid.UUID:
             ],
         )
         session.execute(
-            insert(APIKey), [{"id": each, "tenant_id": each, "name": "k"} for each in ids]
+            insert(APIKey.__table__), [{"id": each, "tenant_id": each, "name": "k"} for each in ids]
         )
         session.execute(
-            insert(APIKeySecret),
+            insert(APIKeySecret.__table__),
             [
                 {
                     "public_id": f"{number:012}",
@@ -260,7 +260,7 @@ def _fill(database: Database) -> uuid.UUID:
             ],
         )
         session.execute(
-            insert(TenantModelConfig),
+            insert(TenantModelConfig.__table__),
             [
                 {"tenant_id": each, "model_id": model_id, "cost_multiplier": Decimal(1)}
                 for each in ids
