@@ -18,8 +18,7 @@ from control_plane.ai_models.schemas import (
     TenantModelUpdateSchema,
 )
 from control_plane.ai_models.service import TenantModel
-from control_plane.core import outgoing
-from control_plane.core.api import Blueprint, session, settings
+from control_plane.core.api import Blueprint, refuse_private, session
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged
@@ -46,7 +45,7 @@ class Models(MethodView):
     @models.response(201, ModelSchema)
     def post(self, values: dict[str, Any]) -> AIModel:
         """Add an AI model."""
-        _refuse_private_endpoint(values["endpoint"])
+        refuse_private("endpoint", values["endpoint"])
         return service.create_model(session(), values)
 
 
@@ -66,7 +65,7 @@ class ModelById(MethodView):
     def put(self, values: dict[str, Any], model_id: uuid.UUID) -> AIModel:
         """Change an AI model; without `apiKey` the stored key stays, for the same host only."""
         if "endpoint" in values:
-            _refuse_private_endpoint(values["endpoint"])
+            refuse_private("endpoint", values["endpoint"])
         model = matched(service.get_model(session(), model_id))
         return service.update_model(session(), model, values)
 
@@ -78,7 +77,7 @@ class ModelById(MethodView):
         model = matched(service.get_model(session(), model_id))
         values = merged(ModelUpdateSchema, model, patch)
         if "endpoint" in patch:
-            _refuse_private_endpoint(values["endpoint"])
+            refuse_private("endpoint", values["endpoint"])
             # That ended the transaction: somebody may have changed the model since.
             model = matched(service.get_model(session(), model_id))
         return service.update_model(session(), model, values)
@@ -150,9 +149,3 @@ class TenantModelById(MethodView):
         """Take a model away from a tenant."""
         config = matched(service.get_tenant_model(session(), tenant_id, config_id))
         service.delete_tenant_model(session(), config)
-
-
-def _refuse_private_endpoint(url: str) -> None:
-    # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
-    session().rollback()
-    outgoing.refuse_private("endpoint", url, settings())

@@ -7,9 +7,9 @@ from sqlalchemy import BigInteger, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.audit_entries import Action, Outcome
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.occasions import ActorKind
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.core.types import text_enum
 

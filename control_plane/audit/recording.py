@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.audit import chain
 from control_plane.audit.chain import START, Link
 from control_plane.audit.models import AuditCut, AuditLog
-from control_plane.core import clock, occasions, tenancy
+from control_plane.core import clock, locks, occasions, tenancy
 from control_plane.core.audit_entries import Entry
 from control_plane.core.database import keyring
 from control_plane.core.ids import new_id
@@ -50,11 +50,9 @@ def head(session: Session, tenant_id: uuid.UUID | None) -> Link:
 
 
 def hold(session: Session, tenant_id: uuid.UUID | None) -> None:
-    """Keep others from appending to a chain until the transaction ends; SQLite has one writer."""
-    if session.get_bind().dialect.name == "postgresql":
-        digest = hashlib.sha256(chain.name_of(tenant_id).encode("ascii")).digest()
-        number = int.from_bytes(digest[:4], "big", signed=True)
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK, number)))
+    """Keep others from appending to a chain until the transaction ends."""
+    digest = hashlib.sha256(chain.name_of(tenant_id).encode("ascii")).digest()
+    locks.hold(session, _LOCK, int.from_bytes(digest[:4], "big", signed=True))
 
 
 def _append(session: Session, tenant_id: uuid.UUID | None, entries: Sequence[Entry]) -> None:

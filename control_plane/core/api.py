@@ -14,7 +14,16 @@ from marshmallow import INCLUDE
 from marshmallow import Schema as MarshmallowSchema
 from sqlalchemy.orm import Session
 
-from control_plane.core import auth, conditions, idempotency, plugins, quotas, recording, tenancy
+from control_plane.core import (
+    auth,
+    conditions,
+    idempotency,
+    outgoing,
+    plugins,
+    quotas,
+    recording,
+    tenancy,
+)
 from control_plane.core.body import StrictParser
 from control_plane.core.database import Database
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
@@ -41,6 +50,7 @@ __all__ = [
     "SortField",
     "close_session",
     "database",
+    "refuse_private",
     "session",
     "settings",
 ]
@@ -248,6 +258,19 @@ def database() -> Database:
 def settings() -> Settings:
     """Return the application's settings."""
     return cast("Settings", flask.current_app.extensions["yumen_settings"])
+
+
+def refuse_private(field: str, url: str) -> None:
+    """Judge a base URL that the request wants to save in *field*: see `outgoing.refuse_private`.
+
+    What the view has read before may have changed after that: on SQLite a request that may write
+    holds the database's only lock, and not while the DNS is asked.
+
+    Raises:
+        Invalid: it must not be called.
+    """
+    session().rollback()
+    outgoing.refuse_private(field, url, settings())
 
 
 def close_session(_error: BaseException | None = None) -> None:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import cast
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import ColumnElement, String, Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, String, Table, delete, insert, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from control_plane.core import clock, tenancy
+from control_plane.core import clock, locks, tenancy
 from control_plane.core.crypto import SecretError
 from control_plane.core.ids import new_id
 from control_plane.core.master_keys import MasterKeys, missing
@@ -185,7 +185,5 @@ def _is_owned_by(tenant_id: uuid.UUID | None) -> ColumnElement[bool]:
 
 
 def _lock(session: Session, tenant_id: uuid.UUID | None) -> None:
-    """Let one transaction at a time make keys for a tenant; on SQLite only one writes anyhow."""
-    if session.get_bind().dialect.name == "postgresql":
-        number = zlib.crc32(str(tenant_id).encode()) - (1 << 31)
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK, number)))
+    """Let one transaction at a time make keys for a tenant."""
+    locks.hold(session, _LOCK, zlib.crc32(str(tenant_id).encode()) - (1 << 31))

@@ -17,10 +17,7 @@ from control_plane.core import auditing, encryption, row_security, tenancy
 from control_plane.core.crypto import Keyring
 from control_plane.core.data_keys import DataKeys, refuse_other_masters
 from control_plane.core.settings import Settings
-from control_plane.core.tables import Base
 from control_plane.core.waker import Waker
-
-__all__ = ["Base", "Database", "is_busy", "keyring", "settings"]
 
 _BUSY_TIMEOUT_MS = 5000
 # A plan for whatever tenant would lock the tables of all that have a schema.

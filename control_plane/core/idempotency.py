@@ -19,8 +19,8 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control_plane.core import clock, tenancy
 from control_plane.core.auth import current_actor
-from control_plane.core.database import Base
 from control_plane.core.errors import ApiError, FieldErrors, Invalid
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 
 KEPT = datetime.timedelta(hours=24)

@@ -13,10 +13,11 @@ from control_plane.core import auditing, encryption, plugins, tenancy
 from control_plane.core.audit_entries import Action, Entry
 from control_plane.core.commands import on_installation
 from control_plane.core.data_keys import DataKey, refuse_other_masters
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.key_rotation import rotate
 from control_plane.core.leader import Leader
 from control_plane.core.settings import Settings
+from control_plane.core.tables import Base
 
 _BATCH = 500
 

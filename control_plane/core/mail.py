@@ -24,12 +24,13 @@ from sqlalchemy import String, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control_plane.core import clock, tenancy
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.encryption import reveal
 from control_plane.core.ids import new_id
 from control_plane.core.leader import Leader
 from control_plane.core.root import project_root
 from control_plane.core.settings import MailSettings, Settings
+from control_plane.core.tables import Base
 from control_plane.core.types import EncryptedText, Secret
 
 PAUSES = tuple(

@@ -18,8 +18,9 @@ Owner = Any
 class Kind:
     """A kind of configured object: a section of the manifest.
 
-    Sections are applied in the order in which rooms declare them, and those of a tenant within the
-    tenant. What `create`, `update` and `delete` raise as `ApiError` is shown beside the object.
+    Sections are applied in the order in which rooms declare them, tenants last, and those of a
+    tenant within the tenant. What `create`, `update` and `delete` raise as `ApiError` is shown
+    beside the object.
     """
 
     section: str

@@ -6,7 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields
 
-from control_plane.core import time_zones
+from control_plane.core import clock, time_zones
+from control_plane.core.errors import Invalid
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _FIRST_YEAR = 1970
@@ -21,6 +22,16 @@ class Moment(fields.AwareDateTime):
         if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
             raise ValidationError(f"Must lie between the years {_FIRST_YEAR} and {_LAST_YEAR}.")
         return moment.astimezone(datetime.UTC)
+
+
+def refuse_past(field: str, moment: datetime.datetime | None) -> None:
+    """Refuse an end, given in *field*, that was before now; None is no end.
+
+    Raises:
+        Invalid: it is past.
+    """
+    if moment is not None and moment <= clock.now():
+        raise Invalid.field(field, "Must be in the future.")
 
 
 class MomentOrDay(Moment):

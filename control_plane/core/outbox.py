@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Integer, String, delete, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from control_plane.core.database import Base
+from control_plane.core.tables import Base
 
 
 class OutboxEvent(Base):

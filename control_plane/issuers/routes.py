@@ -5,8 +5,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core import outgoing
-from control_plane.core.api import Blueprint, session, settings
+from control_plane.core.api import Blueprint, refuse_private, session
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
@@ -91,8 +90,6 @@ class IssuerKeysRefresh(MethodView):
 
 
 def _refuse_private(values: dict[str, Any]) -> None:
-    # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
-    session().rollback()
     for name, pointer in (("issuer", "issuer"), ("jwks_url", "jwksUrl")):
         if values.get(name) is not None:
-            outgoing.refuse_private(pointer, values[name], settings())
+            refuse_private(pointer, values[name])

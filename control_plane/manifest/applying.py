@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from marshmallow import ValidationError
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from control_plane.core import tenancy
+from control_plane.core import locks, tenancy
 from control_plane.core.encryption import reveal
 from control_plane.core.errors import ApiError, FieldErrors
 from control_plane.core.manifest import Kind, Row, Values
@@ -71,9 +70,7 @@ def apply(session: Session, sections: Sections, *, prune: bool = False) -> Outco
     Raises:
         RefusedError: something in it cannot be; the transaction must be rolled back.
     """
-    if session.get_bind().dialect.name == "postgresql":
-        # On SQLite a session that may write is alone from its start.
-        session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    locks.hold(session, _LOCK)
     work = _Apply(session, prune=prune)
     work.sections(kinds.of_platform(), sections, _Place())
     if not work.problems:

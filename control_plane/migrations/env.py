@@ -3,7 +3,7 @@
 from alembic import context
 
 from control_plane.core import outbox, plugins
-from control_plane.core.database import Base
+from control_plane.core.tables import Base
 
 plugins.manager()
 context.configure(

@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ForeignKeyConstraint, Index, Integer, String,
 from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import now
-from control_plane.core.database import Base
+from control_plane.core.tables import Base
 from control_plane.core.types import Json
 
 _BIG = BigInteger().with_variant(Integer(), "sqlite")

@@ -1,6 +1,5 @@
 """The tables of service clients and their secrets."""
 
-import dataclasses
 import datetime
 import uuid
 
@@ -9,13 +8,13 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.clock import now
-from control_plane.core.conditions import Versioned
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
+from control_plane.core.rotation import LiveSecret, SecretHolder
+from control_plane.core.tables import Base
 from control_plane.identity import SELF, RoleHolder
 
 
-class ServiceClientSecret(Base):
+class ServiceClientSecret(LiveSecret, Base):
     """A secret by which a client gets access tokens; only a digest of it is kept."""
 
     __tablename__ = "service_client_secrets"
@@ -25,16 +24,9 @@ class ServiceClientSecret(Base):
         ForeignKey("service_clients.id", ondelete="CASCADE"), index=True
     )
     digest: Mapped[str] = mapped_column(String(64), info=UNAUDITED)
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    expires_at: Mapped[datetime.datetime | None]
-
-    @property
-    def is_live(self) -> bool:
-        """Whether its grace, if it has one, goes on."""
-        return self.expires_at is None or self.expires_at > now()
 
 
-class ServiceClient(RoleHolder, Versioned, Base):
+class ServiceClient(RoleHolder, SecretHolder, Base):
     """A program that signs in by itself; without a tenant it is one of the platform."""
 
     __tablename__ = "service_clients"
@@ -48,16 +40,10 @@ class ServiceClient(RoleHolder, Versioned, Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
-    rotated_at: Mapped[datetime.datetime | None]
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(info=UNAUDITED)
     secrets: Mapped[list[ServiceClientSecret]] = relationship(
         order_by=ServiceClientSecret.created_at, lazy="selectin", cascade="all, delete-orphan"
     )
-
-    @property
-    def live_secrets(self) -> list[ServiceClientSecret]:
-        """The secrets that are taken, the oldest first: one, or two during a rotation."""
-        return [secret for secret in self.secrets if secret.is_live]
 
     @property
     def may_act(self) -> bool:
@@ -71,21 +57,3 @@ class ServiceClient(RoleHolder, Versioned, Base):
 
     def __repr__(self) -> str:
         return f"<ServiceClient {self.id}>"
-
-
-@dataclasses.dataclass(frozen=True)
-class NewSecret:
-    """A client that was just given a secret, with its text, which is known only now."""
-
-    row: ServiceClient
-    text: str = dataclasses.field(repr=False)
-
-    @property
-    def id(self) -> uuid.UUID:
-        """The client's id."""
-        return self.row.id
-
-    @property
-    def version(self) -> int:
-        """The client's version."""
-        return self.row.version

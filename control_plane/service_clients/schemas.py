@@ -1,13 +1,11 @@
 """Wire format of service clients and of their tokens."""
 
-from typing import Any
-
 from marshmallow import Schema as PlainSchema
 from marshmallow import fields, validate
 
 from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.moments import Moment
-from control_plane.service_clients.models import NewSecret
+from control_plane.core.rotation import ShowsSecret
 
 DAY_SECONDS = 86400
 LONGEST_GRACE_SECONDS = 30 * DAY_SECONDS
@@ -75,16 +73,11 @@ class ServiceClientSchema(ServiceClientUpdateSchema):
     )
 
 
-class NewServiceClientSchema(ServiceClientSchema):
+class NewServiceClientSchema(ShowsSecret, ServiceClientSchema):
     """A service client with its new secret, which is shown only this once."""
 
+    shown_as = "client_secret"
     client_secret = fields.String()
-
-    def get_attribute(self, obj: NewSecret, attr: str, default: Any) -> Any:
-        """Take `clientSecret` from the text and the rest from the row."""
-        return (
-            obj.text if attr == "client_secret" else super().get_attribute(obj.row, attr, default)
-        )
 
 
 class ServiceClientQuerySchema(PageQuerySchema):

@@ -11,14 +11,16 @@ from sqlalchemy import Select, delete, select, update
 from sqlalchemy.orm import Session
 
 from control_plane import identity, tenants
-from control_plane.core import clock, occasions, pagination, tenancy
+from control_plane.core import clock, occasions, pagination, rotation
 from control_plane.core.auth import Actor
 from control_plane.core.database import keyring
-from control_plane.core.errors import Conflict, Invalid, NotFound, Unauthorized
+from control_plane.core.errors import NotFound, Unauthorized
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.moments import refuse_past
 from control_plane.core.occasions import ActorKind
 from control_plane.core.pagination import Page
+from control_plane.core.rotation import NewSecret
 from control_plane.core.schemas import Order
 from control_plane.service_clients.events import (
     ServiceClientChanged,
@@ -27,9 +29,8 @@ from control_plane.service_clients.events import (
     ServiceClientEvent,
     ServiceClientRotated,
 )
-from control_plane.service_clients.models import NewSecret, ServiceClient, ServiceClientSecret
+from control_plane.service_clients.models import ServiceClient, ServiceClientSecret
 
-MOST_LIVE_SECRETS = 2
 PREFIX = "ym_client_"
 
 
@@ -41,7 +42,7 @@ def create_client(
     is_active: bool = True,
     expires_at: datetime.datetime | None = None,
     tenant_id: uuid.UUID | None = None,
-) -> NewSecret:
+) -> NewSecret[ServiceClient]:
     """Make a client of a tenant, or of the platform; a tenant's user makes one of his own tenant.
 
     Raises:
@@ -49,10 +50,8 @@ def create_client(
         Invalid: there is no such role for it, or it would have expired already.
         Forbidden: the role gives what the actor does not have himself.
     """
-    tenant_id = tenant_id or tenancy.current_tenant_id()
-    if tenant_id is not None:
-        tenants.get_tenant(session, tenant_id)
-    _refuse_past(expires_at)
+    tenant_id = tenants.owner_of(session, tenant_id)
+    refuse_past("expiresAt", expires_at)
     client = ServiceClient(
         id=new_id(), tenant_id=tenant_id, name=name, is_active=is_active, expires_at=expires_at
     )
@@ -102,7 +101,7 @@ def update_client(session: Session, client: ServiceClient, **fields: Any) -> Ser
     identity.refuse_stronger(client)
     changed = {name: value for name, value in fields.items() if value != getattr(client, name)}
     if "expires_at" in changed:
-        _refuse_past(changed["expires_at"])
+        refuse_past("expiresAt", changed["expires_at"])
     if "role" in changed:
         identity.give_role(session, client, changed.pop("role"))
     for name, value in changed.items():
@@ -112,7 +111,9 @@ def update_client(session: Session, client: ServiceClient, **fields: Any) -> Ser
     return client
 
 
-def rotate_secret(session: Session, client: ServiceClient, grace: datetime.timedelta) -> NewSecret:
+def rotate_secret(
+    session: Session, client: ServiceClient, grace: datetime.timedelta
+) -> NewSecret[ServiceClient]:
     """Give a client a second secret; the first one, and what it got, ends after *grace*.
 
     Raises:
@@ -120,16 +121,8 @@ def rotate_secret(session: Session, client: ServiceClient, grace: datetime.timed
         Forbidden: the client has rights that the actor does not have.
     """
     identity.refuse_stronger(client)
-    live = client.live_secrets
-    if len(live) >= MOST_LIVE_SECRETS:
-        detail = "The former secret is still good: wait for the end of its grace."
-        raise Conflict("rotation_under_way", detail)
-    moment = clock.now()
-    client.secrets = live if grace else []
-    for secret in client.secrets:
-        secret.expires_at = moment + grace
+    rotation.begin(client, grace)
     text = _add_secret(session, client)
-    client.rotated_at = moment
     session.flush()
     emit(session, _told(client, ServiceClientRotated))
     return NewSecret(client, text)
@@ -224,11 +217,6 @@ def _add_secret(session: Session, client: ServiceClient) -> str:
     digest = keyring(session).digest_key(text)
     client.secrets.append(ServiceClientSecret(id=new_id(), digest=digest, created_at=clock.now()))
     return text
-
-
-def _refuse_past(expires_at: datetime.datetime | None) -> None:
-    if expires_at is not None and expires_at <= clock.now():
-        raise Invalid.field("expiresAt", "Must be in the future.")
 
 
 def _told(client: ServiceClient, kind: type[ServiceClientEvent]) -> ServiceClientEvent:

@@ -3,7 +3,7 @@
 from control_plane.tenants.models import Tenant, TenantStatus
 from control_plane.tenants.service.configurations import restricted_models
 from control_plane.tenants.service.lifecycle import activate_tenant, suspend_tenant
-from control_plane.tenants.service.tenants import create_tenant, get_tenant, list_tenants
+from control_plane.tenants.service.tenants import create_tenant, get_tenant, list_tenants, owner_of
 
 __all__ = [
     "Tenant",
@@ -12,6 +12,7 @@ __all__ = [
     "create_tenant",
     "get_tenant",
     "list_tenants",
+    "owner_of",
     "restricted_models",
     "suspend_tenant",
 ]

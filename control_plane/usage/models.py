@@ -8,7 +8,7 @@ from decimal import Decimal
 from sqlalchemy import BigInteger, Index, LargeBinary, SmallInteger, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.database import Base
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantScoped
 from control_plane.core.types import Json
 

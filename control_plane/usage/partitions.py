@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import CursorResult, delete, func, select
 from sqlalchemy.orm import Session
 
-from control_plane.core import clock
+from control_plane.core import clock, locks
 from control_plane.core.database import Database
 from control_plane.core.plugins import JobContext
 from control_plane.core.tenancy import platform_context
@@ -46,7 +46,7 @@ class Partitions:
 
 def create(session: Session, days: Collection[datetime.date]) -> None:
     """Create the partitions of *days* where they are missing; one process at a time."""
-    session.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    locks.hold(session, _LOCK)
     for day in days:
         session.execute(select(func.yumen_add_usage_day(day)))
 

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, select
 
 from control_plane.ai_models import service as ai_models
 from control_plane.ai_models.models import AIModel, TenantModelConfig
-from control_plane.core.database import Base
 from control_plane.core.redis import connect
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import platform_context
 from control_plane.domains.models import Domain
 from control_plane.identity.models import APIKey, APIKeySecret

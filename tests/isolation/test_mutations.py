@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, inspect, select, text
 
 from control_plane.core import plugins, tenancy
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.tenants.models import Isolation
 from tests import factories

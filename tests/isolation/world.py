@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import inspect, select
 
 from control_plane.core import tenancy
-from control_plane.core.database import Base, Database
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.tenants.models import Isolation
 from tests import factories
@@ -17,6 +17,8 @@ from tests.operations import make_one_of_each
 
 if TYPE_CHECKING:
     from werkzeug.test import TestResponse
+
+    from control_plane.core.database import Database
 
 PLATFORM_PARAMETERS = {"model_id"}
 """Path parameters that name what belongs to the platform."""

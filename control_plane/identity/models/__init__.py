@@ -1,6 +1,6 @@
 """Tables of the room identity."""
 
-from control_plane.identity.models.api_keys import APIKey, APIKeySecret, NewAPIKey
+from control_plane.identity.models.api_keys import APIKey, APIKeySecret
 from control_plane.identity.models.roles import CustomRole, RoleHolder
 from control_plane.identity.models.sessions import (
     FamiliarNetwork,
@@ -18,7 +18,6 @@ __all__ = [
     "CustomRole",
     "FamiliarNetwork",
     "MailedToken",
-    "NewAPIKey",
     "PasswordResetRequest",
     "Purpose",
     "RefreshToken",

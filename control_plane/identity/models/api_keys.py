@@ -1,6 +1,5 @@
 """The tables of API keys and their secrets."""
 
-import dataclasses
 import datetime
 import uuid
 
@@ -9,15 +8,15 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.clock import now
-from control_plane.core.conditions import Versioned
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
+from control_plane.core.rotation import LiveSecret, SecretHolder
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantScoped
 
 KEY_PREFIX = "ym_live_"
 
 
-class APIKeySecret(TenantScoped, Base):
+class APIKeySecret(TenantScoped, LiveSecret, Base):
     """One text of a key that the gateway takes; only a digest of it is kept."""
 
     __tablename__ = "api_key_secrets"
@@ -33,21 +32,14 @@ class APIKeySecret(TenantScoped, Base):
     tenant_id: Mapped[uuid.UUID] = mapped_column()
     key_id: Mapped[uuid.UUID]
     digest: Mapped[str] = mapped_column(String(64), info=UNAUDITED)
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
-    expires_at: Mapped[datetime.datetime | None]
 
     @property
     def prefix(self) -> str:
         """How its text begins; it can be shown."""
         return KEY_PREFIX + self.public_id
 
-    @property
-    def is_live(self) -> bool:
-        """Whether its grace, if it has one, goes on."""
-        return self.expires_at is None or self.expires_at > now()
 
-
-class APIKey(TenantScoped, Versioned, Base):
+class APIKey(TenantScoped, SecretHolder, Base):
     """What a tenant's programs identify themselves with at the gateway, and what it allows.
 
     A list is what it is limited to; None is no limit.
@@ -65,7 +57,6 @@ class APIKey(TenantScoped, Versioned, Base):
     addresses: Mapped[list[str] | None]
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime.datetime | None]
-    rotated_at: Mapped[datetime.datetime | None]
     last_used_at: Mapped[datetime.datetime | None] = mapped_column(info=UNAUDITED)
     revoked_at: Mapped[datetime.datetime | None]
     secrets: Mapped[list[APIKeySecret]] = relationship(
@@ -73,29 +64,6 @@ class APIKey(TenantScoped, Versioned, Base):
     )
 
     @property
-    def live_secrets(self) -> list[APIKeySecret]:
-        """The secrets that the gateway takes, the oldest first: one, or two during a rotation."""
-        return [secret for secret in self.secrets if secret.is_live]
-
-    @property
     def prefix(self) -> str:
         """How the newest secret's text begins."""
         return self.secrets[-1].prefix
-
-
-@dataclasses.dataclass(frozen=True)
-class NewAPIKey:
-    """A key that was just given a secret, with its text, which is known only now."""
-
-    row: APIKey
-    text: str = dataclasses.field(repr=False)
-
-    @property
-    def id(self) -> uuid.UUID:
-        """The key's id."""
-        return self.row.id
-
-    @property
-    def version(self) -> int:
-        """The key's version."""
-        return self.row.version

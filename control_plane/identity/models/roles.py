@@ -11,9 +11,9 @@ from sqlalchemy.orm import Mapped, declared_attr, mapped_column, relationship
 from control_plane.core.auth import Access, Permission, Role
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
 from control_plane.core.known_fields import masked_contacts
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.core.types import text_enum
 from control_plane.identity import permissions

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
+from control_plane.core.tables import Base
 from control_plane.core.types import text_enum
 
 

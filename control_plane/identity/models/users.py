@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 from control_plane.core.audit_entries import SECRET, UNAUDITED
 from control_plane.core.clock import now
 from control_plane.core.conditions import Versioned
-from control_plane.core.database import Base
 from control_plane.core.ids import new_id
+from control_plane.core.tables import Base
 from control_plane.core.types import text_enum
 from control_plane.identity import names
 from control_plane.identity.models.roles import RoleHolder

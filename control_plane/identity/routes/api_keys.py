@@ -10,8 +10,9 @@ from control_plane.core.api import Blueprint, session
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
+from control_plane.core.rotation import NewSecret
 from control_plane.identity import permissions
-from control_plane.identity.models import APIKey, NewAPIKey
+from control_plane.identity.models import APIKey
 from control_plane.identity.schemas.api_keys import (
     APIKeyCreateSchema,
     APIKeyQuerySchema,
@@ -45,7 +46,7 @@ class APIKeys(MethodView):
     @blueprint.idempotent(secrets=("key",))
     @blueprint.arguments(APIKeyCreateSchema)
     @blueprint.response(201, NewAPIKeySchema)
-    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> NewAPIKey:
+    def post(self, values: dict[str, Any], tenant_id: uuid.UUID) -> NewSecret[APIKey]:
         """Make an API key; its text is shown only in this answer."""
         return api_keys.create_api_key(session(), tenant_id, **values)
 
@@ -93,7 +94,9 @@ class APIKeyRotation(MethodView):
     @blueprint.idempotent(secrets=("key",))
     @blueprint.arguments(APIKeyRotateSchema)
     @blueprint.response(200, NewAPIKeySchema)
-    def post(self, values: dict[str, Any], tenant_id: uuid.UUID, key_id: uuid.UUID) -> NewAPIKey:
+    def post(
+        self, values: dict[str, Any], tenant_id: uuid.UUID, key_id: uuid.UUID
+    ) -> NewSecret[APIKey]:
         """Give an API key a second secret; the former one ends after the grace.
 
         The new text is shown only in this answer. Without a body the grace is a day.

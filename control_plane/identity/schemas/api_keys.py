@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate
 from control_plane.contract.endpoints import ENDPOINTS, METHODS
 from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.moments import Moment
-from control_plane.identity.models import NewAPIKey
+from control_plane.core.rotation import ShowsSecret
 
 DAY_SECONDS = 86400
 LONGEST_GRACE_SECONDS = 30 * DAY_SECONDS
@@ -141,14 +141,11 @@ class APIKeySchema(APIKeyUpdateSchema):
     )
 
 
-class NewAPIKeySchema(APIKeySchema):
+class NewAPIKeySchema(ShowsSecret, APIKeySchema):
     """An API key with the text of its new secret, which is shown only this once."""
 
+    shown_as = "key"
     key = fields.String()
-
-    def get_attribute(self, obj: NewAPIKey, attr: str, default: Any) -> Any:
-        """Take `key` from the text and the rest from the row."""
-        return obj.text if attr == "key" else super().get_attribute(obj.row, attr, default)
 
 
 class APIKeyQuerySchema(PageQuerySchema):

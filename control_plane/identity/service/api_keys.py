@@ -9,12 +9,14 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.core import clock, pagination
+from control_plane.core import clock, pagination, rotation
 from control_plane.core.database import keyring
-from control_plane.core.errors import Conflict, Invalid, NotFound
+from control_plane.core.errors import NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.moments import refuse_past
 from control_plane.core.pagination import Page
+from control_plane.core.rotation import NewSecret
 from control_plane.core.schemas import Order
 from control_plane.identity.events import (
     APIKeyChanged,
@@ -23,10 +25,9 @@ from control_plane.identity.events import (
     APIKeyRevoked,
     APIKeyRotated,
 )
-from control_plane.identity.models import APIKey, APIKeySecret, NewAPIKey
+from control_plane.identity.models import APIKey, APIKeySecret
 from control_plane.identity.service.key_text import generate_key, new_public_id
 
-MOST_LIVE_SECRETS = 2
 USE_NOTED_EVERY = datetime.timedelta(minutes=1)
 _IN_LIST = 1000
 
@@ -43,7 +44,7 @@ class Limits(TypedDict, total=False):
 
 def create_api_key(
     session: Session, tenant_id: uuid.UUID, *, name: str, **limits: Unpack[Limits]
-) -> NewAPIKey:
+) -> NewSecret[APIKey]:
     """Make an API key.
 
     Raises:
@@ -51,13 +52,13 @@ def create_api_key(
         Invalid: it would have expired already.
     """
     tenant = tenants.get_tenant(session, tenant_id)
-    _refuse_past(limits.get("expires_at"))
+    refuse_past("expiresAt", limits.get("expires_at"))
     key = APIKey(id=new_id(), tenant_id=tenant.id, name=name, **limits)
     session.add(key)
     text = _add_secret(session, key)
     session.flush()
     emit(session, _told(key, APIKeyCreated))
-    return NewAPIKey(key, text)
+    return NewSecret(key, text)
 
 
 def get_api_key(session: Session, tenant_id: uuid.UUID, key_id: uuid.UUID) -> APIKey:
@@ -97,7 +98,7 @@ def update_api_key(session: Session, key: APIKey, values: Mapping[str, Any]) -> 
         Invalid: the new end is in the past.
     """
     if values.get("expires_at", key.expires_at) != key.expires_at:
-        _refuse_past(values["expires_at"])
+        refuse_past("expiresAt", values["expires_at"])
     for name, value in values.items():
         setattr(key, name, value)
     session.flush()
@@ -105,26 +106,18 @@ def update_api_key(session: Session, key: APIKey, values: Mapping[str, Any]) -> 
     return key
 
 
-def rotate_api_key(session: Session, key: APIKey, grace: datetime.timedelta) -> NewAPIKey:
+def rotate_api_key(session: Session, key: APIKey, grace: datetime.timedelta) -> NewSecret[APIKey]:
     """Give a key a second secret; the first one ends after *grace*.
 
     Raises:
         Conflict: two secrets are live already.
     """
-    live = key.live_secrets
-    if len(live) >= MOST_LIVE_SECRETS:
-        detail = "The former secret is still good: wait for the end of its grace."
-        raise Conflict("rotation_under_way", detail)
-    moment = clock.now()
     before = [secret.public_id for secret in key.secrets]
-    key.secrets = live if grace else []
-    for secret in key.secrets:
-        secret.expires_at = moment + grace
+    rotation.begin(key, grace)
     text = _add_secret(session, key)
-    key.rotated_at = moment
     session.flush()
     emit(session, _told(key, APIKeyRotated, before))
-    return NewAPIKey(key, text)
+    return NewSecret(key, text)
 
 
 def revoke_api_key(session: Session, key: APIKey) -> None:
@@ -190,11 +183,6 @@ def _add_secret(session: Session, key: APIKey) -> str:
         )
     )
     return text
-
-
-def _refuse_past(expires_at: datetime.datetime | None) -> None:
-    if expires_at is not None and expires_at <= clock.now():
-        raise Invalid.field("expiresAt", "Must be in the future.")
 
 
 def _told(key: APIKey, kind: type[APIKeyEvent], also: Collection[str] = ()) -> APIKeyEvent:

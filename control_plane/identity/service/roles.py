@@ -40,9 +40,7 @@ def create_role(
         Invalid: the name is a built-in role's, or a permission cannot be in such a role.
         Forbidden: the role would give what the actor does not have.
     """
-    tenant_id = tenant_id or tenancy.current_tenant_id()
-    if tenant_id is not None:
-        tenants.get_tenant(session, tenant_id)
+    tenant_id = tenants.owner_of(session, tenant_id)
     role = CustomRole(
         id=new_id(),
         tenant_id=tenant_id,

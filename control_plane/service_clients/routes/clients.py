@@ -10,8 +10,9 @@ from control_plane.core.api import Blueprint, session
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
+from control_plane.core.rotation import NewSecret
 from control_plane.service_clients import permissions, service
-from control_plane.service_clients.models import NewSecret, ServiceClient
+from control_plane.service_clients.models import ServiceClient
 from control_plane.service_clients.schemas import (
     NewServiceClientSchema,
     ServiceClientCreateSchema,
@@ -44,7 +45,7 @@ class ServiceClients(MethodView):
     @blueprint.idempotent(secrets=("clientSecret",))
     @blueprint.arguments(ServiceClientCreateSchema)
     @blueprint.response(201, NewServiceClientSchema)
-    def post(self, values: dict[str, Any]) -> NewSecret:
+    def post(self, values: dict[str, Any]) -> NewSecret[ServiceClient]:
         """Make a service client; its secret is shown only in this answer."""
         return service.create_client(session(), **values)
 
@@ -91,7 +92,7 @@ class ServiceClientRotation(MethodView):
     @blueprint.idempotent(secrets=("clientSecret",))
     @blueprint.arguments(ServiceClientRotateSchema)
     @blueprint.response(200, NewServiceClientSchema)
-    def post(self, values: dict[str, Any], client_id: uuid.UUID) -> NewSecret:
+    def post(self, values: dict[str, Any], client_id: uuid.UUID) -> NewSecret[ServiceClient]:
         """Give a service client a second secret; the former one ends after the grace.
 
         The new secret is shown only in this answer. Without a body the grace is a day.

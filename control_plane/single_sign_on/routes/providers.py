@@ -5,8 +5,7 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core import outgoing
-from control_plane.core.api import Blueprint, session, settings
+from control_plane.core.api import Blueprint, refuse_private, session
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged
 from control_plane.core.pagination import Page
@@ -44,7 +43,7 @@ class IdentityProviders(MethodView):
     @blueprint.response(201, IdentityProviderSchema)
     def post(self, values: dict[str, Any]) -> IdentityProvider:
         """Add an identity provider; `redirectUri` is to be registered there."""
-        _refuse_private_issuer(values["issuer"])
+        refuse_private("issuer", values["issuer"])
         return providers.create_provider(session(), **values)
 
 
@@ -65,7 +64,7 @@ class IdentityProviderById(MethodView):
         """Replace an identity provider; without `clientSecret` the stored one stays."""
         matched(providers.get_provider(session(), provider_id))
         if "issuer" in values:
-            _refuse_private_issuer(values["issuer"])
+            refuse_private("issuer", values["issuer"])
         return _update(provider_id, values)
 
     @blueprint.require(permissions.WRITE)
@@ -76,7 +75,7 @@ class IdentityProviderById(MethodView):
         provider = matched(providers.get_provider(session(), provider_id))
         values = merged(IdentityProviderUpdateSchema, provider, patch)
         if "issuer" in patch:
-            _refuse_private_issuer(values["issuer"])
+            refuse_private("issuer", values["issuer"])
         return _update(provider_id, values)
 
     @blueprint.require(permissions.WRITE)
@@ -92,9 +91,3 @@ def _update(provider_id: uuid.UUID, values: dict[str, Any]) -> IdentityProvider:
     """Change the provider, which another request may have changed while the DNS was asked."""
     provider = matched(providers.get_provider(session(), provider_id))
     return providers.update_provider(session(), provider, **values)
-
-
-def _refuse_private_issuer(issuer: str) -> None:
-    # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
-    session().rollback()
-    outgoing.refuse_private("issuer", issuer, settings())

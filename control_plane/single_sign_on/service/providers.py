@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane import identity, tenants
-from control_plane.core import base_urls, pagination, plugins, tenancy
+from control_plane.core import base_urls, pagination, plugins
 from control_plane.core.auth import Role
 from control_plane.core.encryption import reveal
 from control_plane.core.errors import Conflict, Invalid, NotFound
@@ -57,9 +57,7 @@ def create_provider(
         Invalid: there is no such role.
         Forbidden: the actor is not an administrator of all that its users can be.
     """
-    tenant_id = tenant_id or tenancy.current_tenant_id()
-    if tenant_id is not None:
-        tenants.get_tenant(session, tenant_id)
+    tenant_id = tenants.owner_of(session, tenant_id)
     _refuse_lesser(tenant_id)
     provider = IdentityProvider(id=new_id(), tenant_id=tenant_id, **fields)
     _set_default_role(session, provider, default_role)

@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
-from control_plane.core import clock, pagination, tenant_schemas
+from control_plane.core import pagination, tenancy, tenant_schemas
 from control_plane.core.errors import Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
+from control_plane.core.moments import refuse_past
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order, Search
 from control_plane.tenants.events import TenantCreated, TenantUpdated
@@ -26,9 +27,7 @@ def create_tenant(session: Session, **fields: Any) -> Tenant:
             have a schema and the database has none.
         Conflict: as many tenants have a schema as may.
     """
-    expiry_date = fields.get("expiry_date")
-    if expiry_date is not None and expiry_date <= clock.now():
-        raise Invalid.field("expiryDate", "Must be in the future.")
+    refuse_past("expiryDate", fields.get("expiry_date"))
     configured: Mapping[str, Any] = fields.pop("configurations", {})
     refuse_unknown_models(
         session, configured.get("ai_model_access", ()), "configurations/aiModelAccess"
@@ -72,6 +71,18 @@ def get_tenant(session: Session, tenant_id: uuid.UUID, *, lock: bool = False) ->
     if tenant is None:
         raise NotFound("tenant")
     return tenant
+
+
+def owner_of(session: Session, tenant_id: uuid.UUID | None) -> uuid.UUID | None:
+    """Return whose something new is: the tenant that is named, else the scope's; None, nobody's.
+
+    Raises:
+        NotFound: the tenant does not exist, or is not the current scope's.
+    """
+    owner = tenant_id or tenancy.current_tenant_id()
+    if owner is not None:
+        get_tenant(session, owner)
+    return owner
 
 
 def list_tenants(

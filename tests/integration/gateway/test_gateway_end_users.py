@@ -14,17 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from control_plane.contract import journal
 from control_plane.core import clock
+from tests.identity_server import PRIVATE
 from tests.integration.gateway.conftest import OTHER_HOST, Node, make_node
 from tests.integration.gateway.test_gateway_journal import segments
 from tests.integration.gateway.test_gateway_streams import OpenStream, SlowStream
 
 ISSUER = "https://login.example.com"
 AUDIENCE = "https://ai.example.com"
-PRIVATE: dict[str, Any] = {
-    "RS256": rsa.generate_private_key(65537, 2048),
-    "ES256": ec.generate_private_key(ec.SECP256R1()),
-    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
-}
 OTHERS: dict[str, Any] = {
     "RS256": rsa.generate_private_key(65537, 2048),
     "ES256": ec.generate_private_key(ec.SECP256R1()),

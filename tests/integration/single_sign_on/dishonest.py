@@ -2,18 +2,17 @@
 
 import base64
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from http.server import BaseHTTPRequestHandler
+from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey, RSAKey
 
 from control_plane.core import clock
+from tests.http_server import HttpServer, send
 from tests.oidc import CLIENT_ID, Browser
 
 Change = Callable[[dict[str, Any]], Any]
@@ -23,13 +22,14 @@ def nothing(_: dict[str, Any]) -> None:
     """Change nothing."""
 
 
-class DishonestProvider:
+class DishonestProvider(HttpServer):
     """Honest until a test sets one of its `…_change`s, which edit what it is about to say.
 
     `bodies` is what it answers instead at a path.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.key: RSAKey | ECKey | OctKey = RSAKey.generate_key(2048, {"kid": "one"})
         self.published = [self.key]
         self.header: dict[str, Any] = {"alg": "RS256", "kid": "one"}
@@ -39,35 +39,7 @@ class DishonestProvider:
         self.asked: Counter[str] = Counter()
         self.forms: list[dict[str, str]] = []
         self.nonce = ""
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer._answer(self, b"")
-
-            def do_POST(self) -> None:
-                outer._answer(self, self.rfile.read(int(self.headers["Content-Length"])))
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self.issuer = f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self.issuer = self.url
 
     def way_back(self, address: str, **changed: str | None) -> str:
         """Return the address that leads back from *address*, its query changed as a test says."""
@@ -115,7 +87,8 @@ class DishonestProvider:
             return ".".join([*encoded, ""])
         return jwt.encode(self.header, claims, self.key, algorithms=[self.header["alg"]])
 
-    def _answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
+        """Answer as the path says, changed as the test says."""
         path = urlsplit(request.path).path
         self.asked[path] += 1
         if path == "/token":
@@ -132,8 +105,4 @@ class DishonestProvider:
             found = self.userinfo
         else:
             found = self.metadata()
-        text = self.bodies.get(path, json.dumps(found).encode())
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(text)))
-        request.end_headers()
-        request.wfile.write(text)
+        send(request, 200, self.bodies.get(path, json.dumps(found).encode()))

@@ -16,8 +16,9 @@ from control_plane.audit.recording import MOST_BYTES
 from control_plane.core import auditing, plugins, tenancy
 from control_plane.core.audit_entries import HIDDEN, Action, Entry, Outcome, is_secret, shown
 from control_plane.core.auditing import AuditingError
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.occasions import ActorKind
+from control_plane.core.tables import Base
 from control_plane.identity import User
 from control_plane.tenants import Tenant
 from tests import factories

@@ -9,8 +9,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
 from control_plane.core import migrations, plugins
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.settings import Settings, load_settings
+from control_plane.core.tables import Base
 
 
 def is_ours(_object: object, name: str | None, kind: str, *_: object) -> bool:

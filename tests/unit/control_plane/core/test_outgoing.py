@@ -1,12 +1,11 @@
 """Calls to URLs that somebody typed: none reaches a private address, whatever it is called."""
 
 import contextlib
-import ssl
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import dns.message
 import pytest
@@ -17,63 +16,30 @@ from control_plane.core.outgoing import OutgoingError
 from control_plane.core.settings import load_settings
 from tests.authority import Authority
 from tests.dns_server import DnsServer
+from tests.http_server import HttpServer, send
 from tests.unit.control_plane.core.test_base_urls import SPELLINGS
 
 
-class Canary:
+class Canary(HttpServer):
     """A server of loopback that counts its connections and notes what it is asked."""
 
-    def __init__(
-        self, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> None:
-        self.connections = 0
+    def __init__(self, *where: Any, **how: Any) -> None:
+        super().__init__(*where, **how)
         self.asked: list[str] = []
-        outer = self
 
-        class Handler(BaseHTTPRequestHandler):
-            def setup(self) -> None:
-                outer.connections += 1
-                super().setup()
-
-            def do_GET(self) -> None:
-                outer.asked.append(f"{self.headers['Host']} {self.path}")
-                with contextlib.suppress(OSError):
-                    outer.answer(self)
-
-            def log_message(self, *_: object) -> None:
-                """Print nothing."""
-
-        self._server = ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
-        if tls is not None:
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
-        self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-
-    def __enter__(self) -> "Canary":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-    @staticmethod
-    def answer(request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer as the path says."""
-        if request.path == "/slow":
-            for _ in range(1000):  # a header that does not end
-                request.wfile.write(b"H")
-                request.wfile.flush()
-                time.sleep(0.01)
-            return
-        body = b"x" * (outgoing.MAX_BYTES + 1) if request.path == "/long" else b"ok"
-        request.send_response(302 if request.path == "/redirect" else 200)
-        request.send_header("Location", "/elsewhere")
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        request.wfile.write(body)
+        self.asked.append(f"{request.headers['Host']} {request.path}")
+        with contextlib.suppress(OSError):
+            if request.path == "/slow":
+                for _ in range(1000):  # a header that does not end
+                    request.wfile.write(b"H")
+                    request.wfile.flush()
+                    time.sleep(0.01)
+                return
+            text = b"x" * (outgoing.MAX_BYTES + 1) if request.path == "/long" else b"ok"
+            status = 302 if request.path == "/redirect" else 200
+            send(request, status, text, Location="/elsewhere")
 
 
 @pytest.fixture

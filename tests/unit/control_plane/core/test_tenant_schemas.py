@@ -18,8 +18,9 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
 from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.core import migrations, plugins, row_security, tenancy, tenant_schemas
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.settings import Settings
+from control_plane.core.tables import Base
 from control_plane.core.tenant_schemas import BusinessTable
 from control_plane.launcher import doctor
 from control_plane.tenants import Tenant

@@ -12,10 +12,11 @@ from sqlalchemy.orm import Session
 
 from control_plane.core import clock, plugins, tenancy
 from control_plane.core.auth import Role
-from control_plane.core.database import Base, Database
+from control_plane.core.database import Database
 from control_plane.core.outbox import OutboxEvent
 from control_plane.core.plugins import JobContext, hookimpl
 from control_plane.core.settings import Settings
+from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.domains.models import Domain
 from control_plane.tenants import Tenant, documents
