@@ -2,11 +2,12 @@
 
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 
-class HttpServer:
+class HttpServer(ABC):
     """Serves while it is entered; what is derived from it says what it answers."""
 
     def __init__(
@@ -46,9 +47,9 @@ class HttpServer:
         self._server.server_close()
         self._thread.join()
 
+    @abstractmethod
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         """Answer *request*, which came with *body*."""
-        raise NotImplementedError
 
 
 def send(request: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
