@@ -23,7 +23,8 @@ def bench(size: float) -> list[Figure]:
     shown = table(f"{WRITERS} writers to one chain", "<database", "rows", "appended", "verified")
     figures = []
     for name in DATABASES:
-        with running(name) as installation:
+        # A connection for each: who waits for a free one waits in no order.
+        with running(name, {"YUMEN_DATABASE_POOL_SIZE": str(WRITERS)}) as installation:
             database = installation.database
             before = _rows(database)
             appending = _append(database, round(ROWS * size))

@@ -1,16 +1,10 @@
---- Sends an AI call to its model's upstream: reads and splices the body, sets host and key.
-local body = require "yumen.ai.body"
+--- Sends an AI call that `ai_call` has read to its model's upstream, with the operator's key.
 local core = require "yumen.core"
 local dialect = require "yumen.dialect"
-local key_scope = require "yumen.key_scope"
-local models = require "yumen.ai.models"
 local upstream = require "yumen.upstream"
 
-local find = string.find
 local request, response = core.request, core.response
 
-local MODELS, ONE_MODEL = "/v1/models", "/v1/models/{id}"
-local LONGEST_SHOWN_NAME = 128
 local BAD_GATEWAY = 502
 -- Of the operator's account or of the way there; nginx.conf hides what no answer may carry.
 local HIDDEN_ON_FAILURE = { "Location", "WWW-Authenticate", "Content-Encoding" }
@@ -18,99 +12,20 @@ local HIDDEN_ON_FAILURE = { "Location", "WWW-Authenticate", "Content-Encoding" }
 local _M = {
     name = "ai_proxy",
     priority = 1000,
-    section = "tenants",
     on_error = "closed",
 }
 
 
-local function invalid(ctx, detail, param)
-    ctx.detail, ctx.param = detail, param
-    return 400, "invalid_body"
-end
-
-
-local function no_model(ctx, name)
-    if #name <= LONGEST_SHOWN_NAME and find(name, "^[%w%p ]+$") then
-        ctx.detail = "The model '" .. name .. "' does not exist or is not available to you; "
-            .. "GET /v1/models lists those that are."
-    end
-    ctx.param = "model"
-    return 404, "model_not_found"
-end
-
-
-local function list_models(tenant, ctx)
-    local scope = ctx.credential.scope
-    if ctx.route.endpoint == MODELS then
-        return response.answer(ctx, 200, models.list(tenant, scope and scope.models))
-    end
-    local name = models.name_in(ctx.path)
-    local text = models.describe(tenant, name)
-    if not text then
-        return no_model(ctx, name)
-    end
-    local status, code = key_scope.check_model(scope, ctx, name)
-    if status then
-        return status, code
-    end
-    return response.answer(ctx, 200, text)
-end
-
-
---- Splice the body for the plan and send the request there.
-local function forward(ctx, plan, stream)
-    local endpoint = ctx.route.endpoint
-    local wants_usage = stream and endpoint ~= "/v1/embeddings"
-    ctx.strip_usage = wants_usage and not body.client_wants_usage()
-    local spliced, detail, param = body.splice(plan.splice, ctx.strip_usage)
-    if not spliced then
-        return invalid(ctx, detail, param)
-    end
-    request.set_body(spliced)
-    ctx.model, ctx.stream, ctx.cost_multiplier = plan.document, stream, plan.cost_multiplier
-
+function _M.access(_, ctx)
+    local plan = ctx.plan
     local prefix, code = upstream.reserve(ctx, plan.target)
     if not prefix then
         ctx.unreachable = code       -- usage_meter records it before the client is told
         return
     end
     ctx.forwarded = true
-    request.forward(prefix .. plan.suffixes[endpoint], plan.target.host_header,
+    request.forward(prefix .. plan.suffixes[ctx.route.endpoint], plan.target.host_header,
                     plan.target.server_name, plan.authorization)
-end
-
-
---- @param tenant the tenant's document
-function _M.access(tenant, ctx)
-    local endpoint = ctx.route.endpoint
-    if endpoint == MODELS or endpoint == ONE_MODEL then
-        return list_models(tenant, ctx)
-    end
-    local encoding = request.get("http_content_encoding")
-    if encoding and encoding ~= "identity" and encoding ~= "" then
-        return 415, "unsupported_content_encoding"
-    end
-    local text = request.body()
-    if not text then
-        return 503, "unavailable"
-    end
-    ctx.request_bytes = #text
-    local found, detail, param = body.scan(text)
-    if not found then
-        return invalid(ctx, detail, param)
-    end
-    local plan, code = models.plan(tenant, found.model)
-    if code then
-        return 503, code
-    elseif not plan then
-        return no_model(ctx, found.model)
-    end
-    local status
-    status, code = key_scope.check_model(ctx.credential.scope, ctx, found.model)
-    if status then
-        return status, code
-    end
-    return forward(ctx, plan, found.stream)
 end
 
 

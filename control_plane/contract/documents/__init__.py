@@ -1,0 +1,31 @@
+"""The documents that the control plane publishes and the gateway obeys, one schema a section."""
+
+from control_plane.contract.documents.credentials import CredentialDocument
+from control_plane.contract.documents.document import Document, camel_case
+from control_plane.contract.documents.hosts import HostDocument
+from control_plane.contract.documents.issuers import ALGORITHMS, IssuersDocument
+from control_plane.contract.documents.models import ModelDocument
+from control_plane.contract.documents.tenants import ProfileDocument, TenantDocument
+
+__all__ = [
+    "ALGORITHMS",
+    "SECTIONS",
+    "CredentialDocument",
+    "Document",
+    "HostDocument",
+    "IssuersDocument",
+    "ModelDocument",
+    "ProfileDocument",
+    "TenantDocument",
+    "camel_case",
+]
+
+SECTIONS: dict[str, type[Document]] = {
+    "hosts": HostDocument,
+    "tenants": TenantDocument,
+    "profiles": ProfileDocument,
+    "credentials": CredentialDocument,
+    "issuers": IssuersDocument,
+    "models": ModelDocument,
+}
+"""Section name to the schema of its documents."""
