@@ -81,6 +81,8 @@ def _fields(schema: dict[str, Any], prefix: str = "") -> Iterator[list[str]]:
         yield [f"`{prefix}{name}`", _type(field), field.get("description", "")]
         if "properties" in field:
             yield from _fields(field, f"{prefix}{name}.")
+        if "properties" in field.get("items", {}):
+            yield from _fields(field["items"], f"{prefix}{name}[].")
         inner = field.get("additionalProperties")
         if isinstance(inner, dict) and "properties" in inner:
             yield from _fields(inner, f"{prefix}{name}.<name>.")

@@ -5,7 +5,9 @@ from control_plane.contract.documents.document import Document, camel_case
 from control_plane.contract.documents.hosts import HostDocument
 from control_plane.contract.documents.issuers import ALGORITHMS, IssuersDocument
 from control_plane.contract.documents.models import ModelDocument
+from control_plane.contract.documents.routes import RoutesDocument
 from control_plane.contract.documents.tenants import ProfileDocument, TenantDocument
+from control_plane.contract.documents.upstreams import UpstreamDocument
 
 __all__ = [
     "ALGORITHMS",
@@ -16,7 +18,9 @@ __all__ = [
     "IssuersDocument",
     "ModelDocument",
     "ProfileDocument",
+    "RoutesDocument",
     "TenantDocument",
+    "UpstreamDocument",
     "camel_case",
 ]
 
@@ -27,5 +31,7 @@ SECTIONS: dict[str, type[Document]] = {
     "credentials": CredentialDocument,
     "issuers": IssuersDocument,
     "models": ModelDocument,
+    "routes": RoutesDocument,
+    "upstreams": UpstreamDocument,
 }
 """Section name to the schema of its documents."""
