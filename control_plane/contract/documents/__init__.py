@@ -4,6 +4,13 @@ from control_plane.contract.documents.credentials import CredentialDocument
 from control_plane.contract.documents.document import Document, camel_case
 from control_plane.contract.documents.hosts import HostDocument
 from control_plane.contract.documents.issuers import ALGORITHMS, IssuersDocument
+from control_plane.contract.documents.limits import (
+    METERS,
+    ON_OUTAGE,
+    SCOPES,
+    WINDOWS,
+    LimitsDocument,
+)
 from control_plane.contract.documents.models import ModelDocument
 from control_plane.contract.documents.routes import RoutesDocument
 from control_plane.contract.documents.tenants import ProfileDocument, TenantDocument
@@ -11,11 +18,16 @@ from control_plane.contract.documents.upstreams import UpstreamDocument
 
 __all__ = [
     "ALGORITHMS",
+    "METERS",
+    "ON_OUTAGE",
+    "SCOPES",
     "SECTIONS",
+    "WINDOWS",
     "CredentialDocument",
     "Document",
     "HostDocument",
     "IssuersDocument",
+    "LimitsDocument",
     "ModelDocument",
     "ProfileDocument",
     "RoutesDocument",
@@ -30,6 +42,7 @@ SECTIONS: dict[str, type[Document]] = {
     "profiles": ProfileDocument,
     "credentials": CredentialDocument,
     "issuers": IssuersDocument,
+    "limits": LimitsDocument,
     "models": ModelDocument,
     "routes": RoutesDocument,
     "upstreams": UpstreamDocument,
