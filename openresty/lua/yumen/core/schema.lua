@@ -122,6 +122,20 @@ function keywords.items(schema)
 end
 
 
+function keywords.minItems(least)
+    return function(value)
+        return type(value) == "table" and #value < least and "has too few items" or nil
+    end
+end
+
+
+function keywords.maxItems(most)
+    return function(value)
+        return type(value) == "table" and #value > most and "has too many items" or nil
+    end
+end
+
+
 function keywords.properties(described)
     local checks = {}
     for name, schema in pairs(described) do
