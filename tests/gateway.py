@@ -199,7 +199,7 @@ class NginxServer:
 
     def status(self) -> dict[str, Any]:
         """Return what the node has reported, {} for nothing yet."""
-        text = self.client.hget(keys.node("node-a"), "status")
+        text = self.client.hget(keys.node(self.settings.node), "status")
         return dict(json.loads(text)) if text else {}
 
     def wait_for(self, revision: str, seconds: float = 20) -> None:

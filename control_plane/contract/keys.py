@@ -17,6 +17,15 @@ USAGE = f"{PREFIX}usage"
 USAGE_CONFIRMED = f"{PREFIX}usage:confirmed"
 """Hash: writer to `<segment>:<offset>` that the database holds without a gap, or `ended`."""
 
+SIGNALS = f"{PREFIX}signals"
+"""Stream of the signals that were published; an entry has `name` and `signal`."""
+
+SIGNALS_STATE = f"{PREFIX}signals:state"
+"""Hash: `<kind>/<id>` to the signal that stands, JSON of `value, until, kept, generation, by`."""
+
+NODE_EVENTS = f"{PREFIX}node-events"
+"""Stream of what changed at a gateway node, such as a breaker that opened; capped."""
+
 WAKE = f"{PREFIX}wake"
 """Pub/sub channel that tells the worker of work; its message names the kind, such as `outbox`."""
 

@@ -9,6 +9,7 @@ local pipeline = require "yumen.pipeline"
 local request = require "yumen.core.request"
 local response = require "yumen.core.response"
 local router = require "yumen.router"
+local signals = require "yumen.signals"
 local upstream = require "yumen.upstream"
 
 local _M = {}
@@ -28,6 +29,7 @@ function _M.init_worker()
     journal.init_worker()
     config.init_worker()
     upstream.init_worker()
+    signals.init_worker()
 end
 
 

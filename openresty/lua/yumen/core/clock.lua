@@ -32,4 +32,11 @@ function _M.millis()
 end
 
 
+--- Milliseconds of a clock that nobody sets, the same in all processes of this machine.
+function _M.monotonic_millis()
+    C.clock_gettime(1, now)
+    return tonumber(now.seconds) * 1e3 + floor(tonumber(now.nanoseconds) / 1e6)
+end
+
+
 return _M
