@@ -10,5 +10,6 @@ ROOMS = (
     "control_plane.audit",
     "control_plane.service_clients",
     "control_plane.single_sign_on",
+    "control_plane.limits",
     "control_plane.publishing",
 )

@@ -28,6 +28,8 @@ _PROVIDER = {
     "isActive": False,  # nobody is called
 }
 _PROVIDERS = "/api/identity-providers/{provider_id}"
+_LIMIT = {"name": "all", "scope": ["tenant"], "limit": 10, "window": "minute"}
+_LIMITS = "/api/limits/{limit_id}"
 _MAILED = {"token": "x", "newPassword": "another long one"}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/auth/login"): {"username": "x", "password": factories.PASSWORD},
@@ -66,6 +68,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", _ISSUERS): _ISSUER,
     ("put", f"{_ISSUERS}/{{issuer_id}}"): _ISSUER,
     ("patch", f"{_ISSUERS}/{{issuer_id}}"): {"isActive": False},
+    ("post", "/api/limits"): _LIMIT,
+    ("put", _LIMITS): _LIMIT,
+    ("patch", _LIMITS): {"limit": 5},
     ("post", "/api/models"): MODEL,
     ("put", "/api/models/{model_id}"): MODEL,
     ("patch", "/api/models/{model_id}"): {"isActive": False},
@@ -115,6 +120,7 @@ def make_one_of_each(
         "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),
         "sign_in_id": client.get("/api/auth/sign-ins", headers=signed_in).json[0]["id"],
         "client_id": make("/api/service-clients", {**_CLIENT, "tenantId": str(tenant.id)}),
+        "limit_id": make("/api/limits", {**_LIMIT, "tenantId": str(tenant.id)}),
         "provider_id": make("/api/identity-providers", {**_PROVIDER, "tenantId": str(tenant.id)}),
         "key_id": make(f"{url}/api-keys", {"name": "key"}),
         "log_id": client.get(f"/api/audit-logs?tenantId={tenant.id}", headers=operator).json[0][

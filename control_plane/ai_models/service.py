@@ -261,3 +261,20 @@ def model_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID,
     """Return the names of those of *ids* that are models; a deleted one has none."""
     rows = session.execute(select(AIModel.id, AIModel.name).where(AIModel.id.in_(ids)))
     return {model_id: name for model_id, name in rows}  # noqa: C416 - a Row is no pair
+
+
+def daily_limits(
+    session: Session, tenant_ids: Collection[uuid.UUID] | None
+) -> Sequence[tuple[uuid.UUID, uuid.UUID, int]]:
+    """Return tenant, model and how many calls a day the tenant may make of it, where limited.
+
+    Of the tenants *tenant_ids*, of all when it is None.
+    """
+    config = TenantModelConfig
+    query = select(config.tenant_id, config.model_id, config.max_calls_per_day).where(
+        config.max_calls_per_day.is_not(None)
+    )
+    if tenant_ids is not None:
+        query = query.where(config.tenant_id.in_(tenant_ids))
+    rows = session.execute(query.order_by(config.tenant_id, config.model_id))
+    return [(tenant, model, int(limit)) for tenant, model, limit in rows if limit is not None]

@@ -126,6 +126,16 @@ def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> in
     """
 
 
+@hookspec
+def yumen_tenant_has(
+    session: Session, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID
+) -> bool:
+    """Tell whether the tenant has, in this room, the thing of *kind* that *object_id* names.
+
+    Kinds: `key`, what usage shows as a caller: an API key, or an issuer in its place; `route`.
+    """
+
+
 # -- decide: what a room answers -------------------------------------------------------------------
 
 

@@ -108,6 +108,15 @@ def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID,
 
 
 @hookimpl
+def yumen_tenant_has(
+    session: Session, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID
+) -> bool:
+    """Tell whether the tenant has this API key."""
+    query = select(APIKey.id).where(APIKey.tenant_id == tenant_id, APIKey.id == object_id)
+    return kind == "key" and session.scalar(query) is not None
+
+
+@hookimpl
 def yumen_authenticate(session: Session, authorization: str) -> Actor | None:
     """Return whose access token it is."""
     return tokens.authenticate(session, authorization)

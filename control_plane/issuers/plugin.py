@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.core import pagination
@@ -67,3 +68,12 @@ def yumen_export_tenant(
 def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the names of issuers, which stand in usage where keys do."""
     return service.issuer_names(session, ids)
+
+
+@hookimpl
+def yumen_tenant_has(
+    session: Session, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID
+) -> bool:
+    """Tell whether the tenant has this issuer, which stands in usage where keys do."""
+    query = select(Issuer.id).where(Issuer.tenant_id == tenant_id, Issuer.id == object_id)
+    return kind == "key" and session.scalar(query) is not None

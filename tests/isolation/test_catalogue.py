@@ -18,6 +18,7 @@ UNIQUE_OVER_THE_PLATFORM = {
     "pk_api_key_secrets": "a gateway finds the tenant by it",
     "uq_domains_verified_name": "a gateway finds the tenant by it",
     "uq_identity_providers_platform_name": "holds rows of the platform only",
+    "uq_limits_platform_name": "holds rows of the platform only",
     "uq_roles_platform_name": "holds rows of the platform only",
     "uq_audit_logs_platform_seq": "holds rows of the platform only",
     "pk_idempotent_answers": "begins with the actor, who belongs to one tenant",

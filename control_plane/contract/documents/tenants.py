@@ -17,7 +17,7 @@ class TenantModelDocument(Document):
         allow_none=True,
         load_default=None,
         validate=validate.Range(min=0),
-        metadata={"description": "Calls a day in the tenant's time zone; null is no limit."},
+        metadata={"description": "Calls a day; the rule that is obeyed is in section limits."},
     )
 
 

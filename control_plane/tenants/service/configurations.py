@@ -1,5 +1,6 @@
 """A tenant's configuration: the AI models it may use, its flags, its looks and its limits."""
 
+import dataclasses
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,7 +12,17 @@ from control_plane.core import plugins
 from control_plane.core.errors import Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.tenants.events import TenantConfigured
-from control_plane.tenants.models import EVERY_MODEL, TenantConfiguration
+from control_plane.tenants.models import EVERY_MODEL, Tenant, TenantConfiguration
+
+
+@dataclasses.dataclass(frozen=True)
+class CallLimits:
+    """How much a tenant may call, and the time zone of its days and months."""
+
+    time_zone: str
+    limits: Mapping[str, int]
+    """`requests_per_second`, `requests_per_minute`, `requests_per_day`, `requests_per_month`,
+    `tokens_per_minute` and `concurrent`, as far as they are limited."""
 
 
 def get_configuration(session: Session, tenant_id: uuid.UUID) -> TenantConfiguration:
@@ -83,4 +94,18 @@ def restricted_models(
         query = query.where(TenantConfiguration.tenant_id.in_(tenant_ids))
     return {
         tenant_id: frozenset(map(uuid.UUID, access)) for tenant_id, access in session.execute(query)
+    }
+
+
+def call_limits(
+    session: Session, tenant_ids: Collection[uuid.UUID] | None
+) -> dict[uuid.UUID, CallLimits]:
+    """Return how much tenants may call: of the tenants *tenant_ids*, of all when it is None."""
+    query = select(Tenant.id, Tenant.time_zone, TenantConfiguration.api_call_limits).join(
+        TenantConfiguration, TenantConfiguration.tenant_id == Tenant.id
+    )
+    if tenant_ids is not None:
+        query = query.where(Tenant.id.in_(tenant_ids))
+    return {
+        tenant_id: CallLimits(zone, limits) for tenant_id, zone, limits in session.execute(query)
     }

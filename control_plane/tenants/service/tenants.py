@@ -107,6 +107,11 @@ def list_tenants(
     return pagination.page(session, query, page, page_size)
 
 
+def tenant_ids_after(session: Session, after: str | None, limit: int) -> list[str]:
+    """Return the ids of up to *limit* tenants behind *after*, in their order."""
+    return pagination.keys_after(session, Tenant.id, after, limit)
+
+
 def update_tenant(session: Session, tenant: Tenant, values: Mapping[str, Any]) -> Tenant:
     """Change what is known of a tenant; its status is changed by the verbs of its life."""
     for name, value in values.items():

@@ -27,6 +27,9 @@ roles:
 identityProviders:
   - {name: Company, issuer: "http://127.0.0.1:9000/", clientId: yumen, defaultRole: Auditor,
      clientSecret: {env: SIGN_ON}, scopes: [openid, email], allowedEmailDomains: [example.com]}
+limits:
+  - {name: everybody, scope: [platform], limit: 1000, window: second, burst: 2000,
+     onOutage: closed, match: {model: gpt}}
 tenants:
   - id: 0198c0de-0000-7000-8000-000000000001
     name: 诊所
@@ -47,6 +50,9 @@ tenants:
       - {model: gpt_}
     issuers:
       - {issuer: "https://93.184.216.34", audiences: [ai], algorithms: [ES256]}
+    limits:
+      - {name: 每人, scope: [user, model], meter: tokens, limit: 100000, window: day,
+         match: {route: /v1/chat/completions, model: gpt}}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
     identityProviders:
@@ -75,15 +81,15 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, **SECRETS)[-1] == ("14 created, 0 changed, 0 deleted, 0 unchanged.")
+    assert here.apply(full, **SECRETS)[-1] == ("16 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
     assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    assert elsewhere.apply(copy, **COPIED)[-1].startswith("14 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("16 created,")
     assert elsewhere.run("export") == exported
     assert elsewhere.apply(copy, "--prune", **COPIED) == [
-        "0 created, 0 changed, 0 deleted, 14 unchanged."
+        "0 created, 0 changed, 0 deleted, 16 unchanged."
     ]
 
 
@@ -122,11 +128,11 @@ def test_a_folder_has_a_file_for_each_tenant(
     (folder / "tenants" / "mine.yaml").write_text("manifest: 1\n")
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    assert len(files) == 7
+    assert len(files) == 8
     assert files[:3] == ["identityProviders.yaml", "models.yaml", "roles.yaml"]
     assert files[3] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
-    assert lines[-1].startswith("14 created,")
+    assert lines[-1].startswith("16 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.
