@@ -129,8 +129,8 @@ def test_a_folder_has_a_file_for_each_tenant(
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
     assert len(files) == 8
-    assert files[:3] == ["identityProviders.yaml", "models.yaml", "roles.yaml"]
-    assert files[3] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
+    assert files[:4] == ["identityProviders.yaml", "limits.yaml", "models.yaml", "roles.yaml"]
+    assert files[4] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
     assert lines[-1].startswith("16 created,")
     assert elsewhere.run("export") == here.run("export")
