@@ -1,5 +1,6 @@
 """The documents that the control plane publishes and the gateway obeys, one schema a section."""
 
+from control_plane.contract.documents.breakers import BreakersDocument
 from control_plane.contract.documents.credentials import CredentialDocument
 from control_plane.contract.documents.document import Document, camel_case
 from control_plane.contract.documents.hosts import HostDocument
@@ -44,6 +45,7 @@ SECTIONS: dict[str, type[Document]] = {
     "issuers": IssuersDocument,
     "limits": LimitsDocument,
     "models": ModelDocument,
+    "breakers": BreakersDocument,
     "routes": RoutesDocument,
     "upstreams": UpstreamDocument,
 }

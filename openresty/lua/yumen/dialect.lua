@@ -59,6 +59,8 @@ local CODES = {
     not_implemented = { 501, INVALID, "The gateway does not know this method or encoding." },
     http_version_not_supported = { 505, INVALID, "Use HTTP/1.1." },
 
+    circuit_open = { 503, UPSTREAM, "What is behind this does not work now and is left alone for a "
+        .. "while; try again after the seconds in Retry-After." },
     no_config = { 503, SERVER, "The gateway has no configuration yet; try again shortly." },
     policy_failed = { 503, SERVER, "The gateway could not check this request; try again." },
     unavailable = { 503, SERVER, "The gateway cannot take this request now; try again." },

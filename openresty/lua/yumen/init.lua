@@ -1,4 +1,5 @@
 --- The data plane: one function for each nginx phase, in the order nginx calls them.
+local breakers = require "yumen.breakers"
 local config = require "yumen.config"
 local context = require "yumen.core.ctx"
 local dialect = require "yumen.dialect"
@@ -29,6 +30,7 @@ function _M.init_worker()
     journal.init_worker()
     config.init_worker()
     upstream.init_worker()
+    breakers.init_worker()
     signals.init_worker()
 end
 

@@ -80,6 +80,7 @@ local function make(document, entry)
     end
     return {
         document = document,
+        service = "model:" .. document.id,
         splice = parameters(document, entry),
         authorization = opened,
         cost_multiplier = entry.costMultiplier,

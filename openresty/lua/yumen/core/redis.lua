@@ -51,12 +51,13 @@ end
 
 --- A connection as node.json's `redis` says; or nil, err.
 -- @param timeout_ms of each command; one that blocks needs longer than it blocks
-function _M.connect(options, timeout_ms)
+-- @param connect_ms to connect
+function _M.connect(options, timeout_ms, connect_ms)
     local redis, err = client:new()
     if not redis then
         return nil, err
     end
-    redis:set_timeout(CONNECT_MS)
+    redis:set_timeout(connect_ms or CONNECT_MS)
     local ok
     if options.socket then
         ok, err = redis:connect("unix:" .. options.socket)

@@ -52,6 +52,12 @@ function _M.path_carries_key(ctx)
 end
 
 
+--- In log: "OK" when the client got the whole answer, as far as there was one.
+function _M.completion()
+    return var.request_completion
+end
+
+
 --- The id under which the request is logged and sent on.
 function _M.set_id(id)
     var.yumen_request_id = id

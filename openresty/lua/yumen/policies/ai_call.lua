@@ -65,6 +65,7 @@ local function prepare(ctx, plan, stream)
     end
     request.set_body(spliced)
     ctx.plan, ctx.model, ctx.stream = plan, plan.document, stream
+    ctx.service = plan.service
     ctx.cost_multiplier = plan.cost_multiplier
 end
 

@@ -51,6 +51,7 @@ describe("policies", function()
             "6000 tenant_status",
             "5000 profile",
             "3000 ai_call",
+            "1500 breaker",
             "1000 ai_proxy",
             "500 open_streams",
             "100 usage_meter",
