@@ -22,6 +22,7 @@ local _M = {
 local caches = {}        -- section -> id -> decoded document
 local misses             -- "section/id" -> true: strangers must not push out what is served
 local revision = { epoch = 0, number = 0 }
+local watchers = {}      -- section -> function(id or nil)
 
 
 local function fetch(section, id)
@@ -71,10 +72,21 @@ function _M.all_ready()
 end
 
 
+--- Call `seen(id)` whenever a document of the section has changed in this worker, and `seen()` when
+-- all of them may have. It must not yield.
+function _M.watch(section, seen)
+    watchers[section] = seen
+end
+
+
 --- Forget one document.
 function _M.drop(section, id)
     caches[section]:delete(id)
     misses:delete(section .. "/" .. id)
+    local seen = watchers[section]
+    if seen then
+        seen(id)
+    end
 end
 
 
@@ -84,6 +96,9 @@ function _M.flush()
         documents_of_section:flush()
     end
     misses:flush()
+    for _, seen in pairs(watchers) do
+        seen()
+    end
 end
 
 

@@ -78,13 +78,15 @@ local function make(document, entry)
         core.log.error("the sealed key of model ", document.id, " does not open on this node")
         return nil
     end
+    -- Its tenants share it, and what is known of its addresses.
+    document.target = document.target or upstream.target(document.endpoint)
     return {
         document = document,
         service = "model:" .. document.id,
         splice = parameters(document, entry),
         authorization = opened,
         cost_multiplier = entry.costMultiplier,
-        target = upstream.target(document.endpoint),
+        target = document.target,
         suffixes = SUFFIXES,
     }
 end

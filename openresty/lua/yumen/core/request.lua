@@ -101,4 +101,10 @@ function _M.forward(url, host, server_name, authorization)
 end
 
 
+--- Change the Host header of a request that is about to be sent again.
+function _M.set_upstream_host(host)
+    var.yumen_host = host
+end
+
+
 return _M

@@ -159,6 +159,18 @@ function _M.memory()
 end
 
 
+--- The ids of a section's documents. It looks at every key: now and then, and in a timer.
+function _M.ids(section)
+    local ids, start = {}, section .. "/"
+    for _, key in ipairs(dict:get_keys(0)) do
+        if sub(key, 1, #start) == start then
+            ids[#ids + 1] = sub(key, #start + 1)
+        end
+    end
+    return ids
+end
+
+
 --- Whether no document is held.
 function _M.is_empty()
     for _, key in ipairs(dict:get_keys(2)) do

@@ -1,4 +1,5 @@
---- Finds the addresses of an upstream's host, as the machine's own /etc/hosts and DNS know them.
+--- Finds the addresses of an upstream's host, as the machine's own /etc/hosts and DNS know them,
+-- and the servers of a service (SRV), as DNS does.
 --
 -- What was found is kept for its TTL. When that has just ended, a timer asks again while requests
 -- go on with what was known; a name server that is away does not stop traffic for some minutes.
@@ -9,6 +10,7 @@ local node = require "yumen.core.node"
 local max, min = math.max, math.min
 local now = ngx.now
 local open = io.open
+local sub = string.sub
 local timer_at = ngx.timer.at
 
 local FOUND_SECONDS = { 1, 300 }        -- bounds of a TTL
@@ -22,7 +24,9 @@ local TIMEOUT_MS = 1500
 local TRIES = 2
 local NAME_ERROR = 3
 
-local cache = {}                        -- host -> { addresses, expires, forget, asking_until }
+-- Host, or "srv:" and a service -> { addresses, expires, forget, asking_until }
+local cache = {}
+local SERVICE = "srv:"
 
 local _M = {}
 
@@ -90,8 +94,18 @@ local function candidates(host, search, dots)
 end
 
 
+--- What an SRV record names; a target "." says that there is no such service.
+local function server(answer)
+    local host = answer.target:lower()
+    if host ~= "" and host ~= "." then
+        return { host = host, port = answer.port, weight = max(answer.weight, 1),
+                 priority = answer.priority }
+    end
+end
+
+
 --- Ask for one kind of record.
--- @return  addresses (perhaps none), TTL; or nil, what failed
+-- @return  addresses or servers (perhaps none), TTL; or nil, what failed
 local function ask(client, name, kind)
     local answers, err = client:query(name, { qtype = kind })
     if not answers then
@@ -106,16 +120,20 @@ local function ask(client, name, kind)
     local found, ttl = {}, FOUND_SECONDS[2]
     for _, answer in ipairs(answers) do
         ttl = min(ttl, answer.ttl)
-        if answer.type == kind and answer.address then
-            found[#found + 1] = answer.address
+        if answer.type == kind then
+            found[#found + 1] = kind == dns.TYPE_SRV and server(answer) or answer.address
         end
     end
     return found, max(ttl, FOUND_SECONDS[1])
 end
 
 
---- IPv4 first: a node with IPv6 addresses in DNS need not have an IPv6 network.
-local function ask_all(host)
+local ADDRESSES = { dns.TYPE_A, dns.TYPE_AAAA }
+local SERVERS = { dns.TYPE_SRV }
+
+
+--- Ask for kinds of records, in their order, until there are some of one kind.
+local function ask_all(host, kinds)
     local servers, search, dots = resolv_conf()
     if #servers == 0 then
         return nil, "/etc/resolv.conf names no server"
@@ -125,7 +143,7 @@ local function ask_all(host)
         return nil, problem
     end
     for _, name in ipairs(candidates(host, search, dots)) do
-        for _, kind in ipairs { dns.TYPE_A, dns.TYPE_AAAA } do
+        for _, kind in ipairs(kinds) do
             local found, ttl = ask(client, name, kind)
             if not found or #found > 0 then
                 return found, ttl
@@ -136,12 +154,16 @@ local function ask_all(host)
 end
 
 
+--- IPv4 first: a node with IPv6 addresses in DNS need not have an IPv6 network.
 local function look_up(host)
+    if sub(host, 1, #SERVICE) == SERVICE then
+        return ask_all(sub(host, #SERVICE + 1), SERVERS)
+    end
     local found = hosts_file(host)
     if found then
         return found, HOSTS_FILE_SECONDS
     end
-    return ask_all(host)
+    return ask_all(host, ADDRESSES)
 end
 
 
@@ -177,7 +199,7 @@ end
 
 
 --- The addresses of a host name in lower case; an empty list when there are none. May yield.
--- @return  addresses, the same table while nothing changed; what failed or nil
+-- @return  addresses, the same table until they were asked for anew; what failed or nil
 function _M.resolve(host)
     local known = cache[host]
     local at = now()
@@ -192,6 +214,20 @@ function _M.resolve(host)
         return known.addresses
     end
     return refresh(host)
+end
+
+
+--- The servers {host, port, weight, priority} of a service name. May yield.
+-- @return  as `resolve`
+function _M.resolve_service(name)
+    return _M.resolve(SERVICE .. name)
+end
+
+
+--- Until when (Unix seconds) what `resolve` gives cannot change; the name was asked for before.
+function _M.good_until(host)
+    local known = cache[host]
+    return known and known.expires or 0
 end
 
 
