@@ -5,6 +5,7 @@ ROOMS = (
     "control_plane.identity",
     "control_plane.domains",
     "control_plane.issuers",
+    "control_plane.routing",
     "control_plane.ai_models",
     "control_plane.usage",
     "control_plane.audit",

@@ -19,6 +19,14 @@ _ISSUERS = "/api/tenants/{tenant_id}/issuers"
 _ROLE = {"name": "auditor", "permissions": ["usage:read"]}
 _ROLES = "/api/roles/{role_id}"
 _KEY = "/api/tenants/{tenant_id}/api-keys/{key_id}"
+_UPSTREAM = {
+    "name": "shop",
+    "targets": [{"host": "203.0.114.9", "port": 443}],
+    "serverName": "shop.example.com",
+}
+_UPSTREAMS = "/api/upstreams/{upstream_id}"
+_ROUTE = {"name": "shop", "path": {"kind": "prefix", "value": "/shop"}}
+_ROUTES = "/api/tenants/{tenant_id}/routes"
 _CLIENT = {"name": "nightly", "role": "viewer"}
 _CLIENTS = "/api/service-clients/{client_id}"
 _PROVIDER = {
@@ -71,6 +79,12 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/limits"): _LIMIT,
     ("put", _LIMITS): _LIMIT,
     ("patch", _LIMITS): {"limit": 5},
+    ("post", "/api/upstreams"): _UPSTREAM,
+    ("put", _UPSTREAMS): _UPSTREAM,
+    ("patch", _UPSTREAMS): {"name": "changed"},
+    ("post", _ROUTES): _ROUTE,
+    ("put", f"{_ROUTES}/{{route_id}}"): _ROUTE,
+    ("patch", f"{_ROUTES}/{{route_id}}"): {"isActive": False},
     ("post", "/api/models"): MODEL,
     ("put", "/api/models/{model_id}"): MODEL,
     ("patch", "/api/models/{model_id}"): {"isActive": False},
@@ -78,7 +92,7 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("put", "/api/tenants/{tenant_id}/models/{config_id}"): {"costMultiplier": "2"},
     ("patch", "/api/tenants/{tenant_id}/models/{config_id}"): {"costMultiplier": "2"},
 }
-"""What each operation with a body accepts; `modelId` of a tenant's model must be added."""
+"""What each operation with a body accepts; ids of what it refers to must be added."""
 
 
 def operations(client: FlaskClient) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -93,6 +107,8 @@ def good_body(method: str, path: str, ids: Mapping[str, str]) -> dict[str, Any]:
     good = BODIES.get((method, path), {})
     if (method, path) == ("post", "/api/tenants/{tenant_id}/models"):
         return {"modelId": ids["model_id"]}
+    if good is _ROUTE:
+        return {**_ROUTE, "upstream": ids["upstream_id"]}
     return good
 
 
@@ -114,8 +130,11 @@ def make_one_of_each(
     login = {"username": user["username"], "password": factories.PASSWORD}
     token = client.post("/api/auth/login", json=login).json["accessToken"]
     signed_in = {"Authorization": f"Bearer {token}"}
+    upstream_id = make("/api/upstreams", {**_UPSTREAM, "tenantId": str(tenant.id)})
     return {
         "tenant_id": str(tenant.id),
+        "upstream_id": upstream_id,
+        "route_id": make(f"{url}/routes", {**_ROUTE, "upstream": upstream_id}),
         "user_id": user_id,
         "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),
         "sign_in_id": client.get("/api/auth/sign-ins", headers=signed_in).json[0]["id"],

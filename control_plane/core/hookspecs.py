@@ -163,3 +163,15 @@ def yumen_tenant_of_domain(session: Session, domain_name: str) -> uuid.UUID | No
 @hookspec(firstresult=True)
 def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collection[uuid.UUID]:
     """Return those of *ids* that are not the id of an AI model."""
+
+
+@hookspec(firstresult=True)
+def yumen_upstream_targets(
+    session: Session, discovery: str, tenant_id: uuid.UUID | None
+) -> Sequence[Mapping[str, Any]] | None:
+    """Return the targets that a plugin knows by the name *discovery*, None when it is not its own.
+
+    Each is `{"host": …, "port": …, "weight": …}`. They are for an upstream of *tenant_id*, None for
+    one of the platform; who may use what is the plugin's decision. When they change, it calls
+    `routing.targets_changed`.
+    """

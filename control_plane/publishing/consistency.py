@@ -16,6 +16,7 @@ REFERENCES: Mapping[str, Callable[[dict[str, Any]], Iterable[Key]]] = {
     "hosts": lambda host: [("tenants", host["tenant"])],
     "credentials": lambda credential: [("tenants", credential["tenant"])],
     "tenants": lambda tenant: [("models", each["model"]) for each in tenant["models"].values()],
+    "routes": lambda document: [("upstreams", each["upstream"]) for each in document["routes"]],
 }
 
 

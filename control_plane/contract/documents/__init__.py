@@ -13,14 +13,24 @@ from control_plane.contract.documents.limits import (
     LimitsDocument,
 )
 from control_plane.contract.documents.models import ModelDocument
-from control_plane.contract.documents.routes import RoutesDocument
+from control_plane.contract.documents.routes import AUTHENTICATION, PATH_KINDS, RoutesDocument
 from control_plane.contract.documents.tenants import ProfileDocument, TenantDocument
-from control_plane.contract.documents.upstreams import UpstreamDocument
+from control_plane.contract.documents.upstreams import (
+    BALANCING,
+    HASH_SOURCES,
+    PASS_HOST,
+    UpstreamDocument,
+)
 
 __all__ = [
     "ALGORITHMS",
+    "AUTHENTICATION",
+    "BALANCING",
+    "HASH_SOURCES",
     "METERS",
     "ON_OUTAGE",
+    "PASS_HOST",
+    "PATH_KINDS",
     "SCOPES",
     "SECTIONS",
     "WINDOWS",

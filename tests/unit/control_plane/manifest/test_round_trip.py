@@ -30,6 +30,9 @@ identityProviders:
 limits:
   - {name: everybody, scope: [platform], limit: 1000, window: second, burst: 2000,
      onOutage: closed, match: {model: gpt}}
+upstreams:
+  - {name: sms, isShared: true, serverName: sms.example.com,
+     targets: [{host: 93.184.216.34, port: 443}]}
 tenants:
   - id: 0198c0de-0000-7000-8000-000000000001
     name: 诊所
@@ -53,6 +56,16 @@ tenants:
     limits:
       - {name: 每人, scope: [user, model], meter: tokens, limit: 100000, window: day,
          match: {route: /v1/chat/completions, model: gpt}}
+    upstreams:
+      - {name: shop, scheme: http, targets: [{host: 127.0.0.1, port: 9000, weight: 3}],
+         balancing: consistentHash, hashOn: {source: cookie, name: sid}, passive: {failures: 3},
+         healthCheck: {path: /well}, retries: {attempts: 2, statuses: [503]}}
+    routes:
+      - {name: shop, path: {kind: prefix, value: /shop}, upstream: shop, domains: [a.example.com],
+         stripPrefix: true, methods: [GET], cors: {allowOrigins: ["*"]}, timeouts: {total: 2.5}}
+      - {name: sms, path: {kind: regex, value: "/sms/[0-9]+"}, upstream: platform/sms,
+         rewrite: {path: /send}, headers: [{name: X-Sms}], authentication: [],
+         requestHeaders: {set: {X-Tenant: clinic}, remove: [Cookie]}}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
     identityProviders:
@@ -81,15 +94,15 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, **SECRETS)[-1] == ("16 created, 0 changed, 0 deleted, 0 unchanged.")
+    assert here.apply(full, **SECRETS)[-1] == ("20 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
     assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    assert elsewhere.apply(copy, **COPIED)[-1].startswith("16 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("20 created,")
     assert elsewhere.run("export") == exported
     assert elsewhere.apply(copy, "--prune", **COPIED) == [
-        "0 created, 0 changed, 0 deleted, 16 unchanged."
+        "0 created, 0 changed, 0 deleted, 20 unchanged."
     ]
 
 
@@ -128,11 +141,11 @@ def test_a_folder_has_a_file_for_each_tenant(
     (folder / "tenants" / "mine.yaml").write_text("manifest: 1\n")
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    assert len(files) == 8
+    assert len(files) == 9
     assert files[:4] == ["identityProviders.yaml", "limits.yaml", "models.yaml", "roles.yaml"]
     assert files[4] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
-    assert lines[-1].startswith("16 created,")
+    assert lines[-1].startswith("20 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.

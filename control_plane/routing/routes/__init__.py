@@ -1,0 +1,5 @@
+"""HTTP of the room routing."""
+
+from control_plane.routing.routes import routes, upstreams
+
+BLUEPRINTS = (routes.blueprint, upstreams.blueprint)

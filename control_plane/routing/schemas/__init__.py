@@ -1,0 +1,1 @@
+"""Wire format of routes and upstreams."""
