@@ -11,6 +11,7 @@ from ipaddress import (
     IPv4Network,
     IPv6Address,
     IPv6Network,
+    ip_address,
     ip_network,
 )
 
@@ -54,9 +55,32 @@ _LOW_32_BITS = tuple(
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
+def parse(text: str) -> Address:
+    """Return the address that *text* is, which must not name a zone (`%eth0`).
+
+    Raises:
+        ValueError: it is no address, or has a zone: what follows its `%` may be any text.
+    """
+    _refuse_zone(text)
+    return ip_address(text)
+
+
 def networks(texts: Iterable[str]) -> list[Network]:
-    """Return the networks that a setting names, such as `127.0.0.0/8`."""
-    return [ip_network(text, strict=False) for text in texts]
+    """Return the networks that a setting names, such as `127.0.0.0/8`.
+
+    Raises:
+        ValueError: one is no network, or has a zone.
+    """
+    found = []
+    for text in texts:
+        _refuse_zone(text)
+        found.append(ip_network(text, strict=False))
+    return found
+
+
+def _refuse_zone(text: str) -> None:
+    if "%" in text:
+        raise ValueError(f"{text!r} names a zone, which cannot be taken here")
 
 
 def embedded(address: Address) -> Iterator[IPv4Address]:

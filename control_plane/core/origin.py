@@ -57,5 +57,7 @@ def _parsed(text: str) -> Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    if isinstance(address, IPv6Address):
+        # Without its zone (`%eth0`), in which any text may stand.
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address

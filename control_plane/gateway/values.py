@@ -1,6 +1,5 @@
 """Every value that reaches nginx.conf, checked by a strict form of its own."""
 
-import ipaddress
 import os
 import pwd
 import re
@@ -59,7 +58,7 @@ def listen_address(settings: Settings) -> str:
         raise RenderError("gateway.port must be from 1 to 65535.")
     host = "127.0.0.1" if settings.gateway.host == "localhost" else settings.gateway.host
     try:
-        address = ipaddress.ip_address(host)
+        address = addresses.parse(host)
     except ValueError as error:
         raise RenderError("gateway.host must be an IP address, such as 127.0.0.1.") from error
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"

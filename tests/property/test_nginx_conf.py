@@ -27,7 +27,15 @@ PLACES = {
 """Settings that are texts, and where each stands in nginx.conf: directive and argument."""
 
 FRAGMENTS = (
-    *("127.0.0.1", "::1", "10.0.0.0/8", "fd00::/8", "/etc/ssl/certs/ca-certificates.crt", "/a b"),
+    *(
+        "127.0.0.1",
+        "::1",
+        "10.0.0.0/8",
+        "fd00::/8",
+        "::1%",
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/a b",
+    ),
     *(";", "{", "}", "$host", "${x}", "#", '"', "'", "\\", "\n", "\r\n", "\0", " ", "\t", "\u2028"),
     *("; load_module /x.so", "} server {", "include /etc/passwd;", "@", "%", "../", "?", "*", "~"),
 )

@@ -48,6 +48,7 @@ def test_node_json_holds_no_secret(tmp_path: Path) -> None:
         ("host", "127.0.0.1; daemon on"),
         ("host", "example.com"),
         ("host", "unix:/tmp/x"),
+        ("host", "::1%{}"),
         ("port", 0),
         ("port", 65536),
         ("ca_file", '/etc/ca.pem"; include "/etc/passwd'),
@@ -61,6 +62,7 @@ def test_node_json_holds_no_secret(tmp_path: Path) -> None:
         ("upstream_slots", 5000),
         ("body_limit_mb", -1),
         ("trusted_proxies", ("10.0.0.0/8; deny all",)),
+        ("trusted_proxies", ("::1%, deny all",)),
     ],
 )
 def test_value_of_another_form_is_refused_by_name(tmp_path: Path, name: str, value: Any) -> None:
