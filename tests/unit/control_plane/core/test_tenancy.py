@@ -1,12 +1,13 @@
 """The tenant's filter: every kind of ORM statement, and every way to write."""
 
-import uuid
+from typing import Any
 
 import pytest
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Insert, delete, func, insert, select, update
 from sqlalchemy.orm import aliased
 
-from control_plane.core import tenancy
+from control_plane.audit.models import AuditCut
+from control_plane.core import clock, tenancy
 from control_plane.core.database import Database
 from control_plane.core.tenancy import TenancyError
 from control_plane.identity import User
@@ -57,8 +58,26 @@ def test_bulk_changes_touch_the_own_rows_only(database: Database, two: Two) -> N
     with tenancy.tenant_context(two.mine.id), database.transaction() as session:
         assert session.execute(update(User).values(email="a@example.com")).rowcount == 1
         assert session.execute(delete(User)).rowcount == 1
-        with pytest.raises(TenancyError, match="Bulk inserts"):
-            session.execute(insert(APIKey).values(id=uuid.uuid4()))
+
+
+def test_rows_in_bulk_must_each_name_the_tenant(database: Database, two: Two) -> None:
+    mine, other = {"tenant_id": two.mine.id}, {"tenant_id": two.other.id}
+    refused: list[tuple[Insert, list[dict[str, Any]] | None]] = [
+        (insert(AuditCut).values(**mine), None),
+        (insert(AuditCut).values(**other), [mine]),
+        (insert(AuditCut).from_select(["id"], select(User.id)), None),
+        *(
+            (insert(AuditCut), rows)
+            for rows in ([other], [mine, other], [{}], [{"tenant_id": None}])
+        ),
+    ]
+    cut = {"seq": 1, "hash": "0", "proof": "0", "created_at": clock.now()}
+    with tenancy.tenant_context(two.mine.id), database.transaction() as session:
+        for statement, rows in refused:
+            with pytest.raises(TenancyError, match="rows that name it"):
+                session.execute(statement, rows and [{**cut, **row} for row in rows])
+        session.execute(insert(AuditCut), [{**cut, **mine}])
+        assert session.scalar(select(func.count()).select_from(AuditCut)) == 1
 
 
 def test_a_row_of_another_tenant_cannot_be_written(database: Database, two: Two) -> None:
