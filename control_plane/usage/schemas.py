@@ -106,7 +106,11 @@ class UsageEventSchema(Schema):
     model = fields.String(
         allow_none=True, metadata={"description": "The model's name, while it exists."}
     )
-    api_key_id = fields.UUID(attribute="key_id")
+    api_key_id = fields.UUID(
+        attribute="key_id",
+        allow_none=True,
+        metadata={"description": "null at a route that asks for no key."},
+    )
     tokens_in = fields.Integer(allow_none=True, metadata={"description": "null is unknown."})
     tokens_out = fields.Integer(allow_none=True, metadata={"description": "null is unknown."})
     tokens_cached = fields.Integer(allow_none=True, metadata={"description": "null is unknown."})

@@ -22,7 +22,8 @@ from control_plane.usage.periods import Period
 
 _EXACT = Context(prec=80)
 _EXPORTED_AT_ONCE = 1000
-_NO_MODEL = uuid.UUID(int=0)
+_NONE = uuid.UUID(int=0)
+"""Stands in an event of a call that had no model, or no key."""
 _MAX_INTEGER = 2**63 - 1
 _WRITER = re.compile(r"[a-z0-9-]+")
 
@@ -145,7 +146,7 @@ def _cursor_position(cursor: str) -> list[Any]:
 def _describe(event: UsageEvent, names: Mapping[uuid.UUID, str]) -> dict[str, Any]:
     """Return an event as the API shows it."""
     columns = {name: getattr(event, name) for name in inspect(UsageEvent).column_attrs.keys()}  # noqa: SIM118 - not a dict
-    called_model = event.model_id != _NO_MODEL
+    called_model = event.model_id != _NONE
     return columns | {
         "id": f"{event.writer}-{event.seq}",
         "timestamp": periods.moment_of(event.started_us),
@@ -154,6 +155,7 @@ def _describe(event: UsageEvent, names: Mapping[uuid.UUID, str]) -> dict[str, An
         "status_code": event.status or None,
         "upstream_status": event.upstream_status or None,
         "user_id": event.user_id or None,
+        "key_id": event.key_id if event.key_id != _NONE else None,
         "model_id": event.model_id if called_model else None,
         "model": names.get(event.model_id),
         "outcome": Outcome(event.outcome).name.lower(),
@@ -201,7 +203,7 @@ def _labelled(session: Session, groups: Mapping[Any, Group], grouping: Grouping)
     ids = groups.keys() if grouping in (Grouping.MODEL, Grouping.KEY) else ()
     names = _names(session, ids)
     for key, group in groups.items():
-        group.key = None if key == _NO_MODEL else str(key)
+        group.key = None if key == _NONE else str(key)
         group.name = names.get(key)
         if grouping is Grouping.DAY:
             group.key = periods.day_text(key)
@@ -210,7 +212,7 @@ def _labelled(session: Session, groups: Mapping[Any, Group], grouping: Grouping)
 
 def _names(session: Session, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the names of those of *ids* that some room knows."""
-    wanted = set(ids) - {_NO_MODEL}
+    wanted = set(ids) - {_NONE}
     answers = plugins.manager().hook.yumen_names(session=session, ids=wanted) if wanted else []
     return {key: name for answer in answers for key, name in answer.items()}
 

@@ -26,6 +26,11 @@ local CODES = {
     invalid_token = { 401, AUTHENTICATION, "The token is wrong or expired, or was not made for "
         .. "this host name." },
 
+    token_required = { 401, AUTHENTICATION, "This route takes tokens of end users and no API "
+        .. "keys; send one in the header 'Authorization: Bearer'." },
+    key_required = { 401, AUTHENTICATION, "This route takes API keys and no tokens; send one in "
+        .. "the header 'Authorization: Bearer'." },
+
     forbidden = { 403, PERMISSION, "This is not allowed." },
     key_address_not_allowed = { 403, PERMISSION, "This API key may not be used from this address; "
         .. "ask its administrator." },
@@ -35,13 +40,17 @@ local CODES = {
         .. "administrator." },
     key_model_not_allowed = { 403, PERMISSION, "This API key may not call this model; ask its "
         .. "administrator." },
+    address_not_allowed = { 403, PERMISSION, "This route may not be called from this address." },
+    origin_not_allowed = { 403, PERMISSION, "This route takes no requests of pages of "
+        .. "this origin." },
+    web_socket_not_allowed = { 403, PERMISSION, "This route takes no WebSockets." },
     tenant_suspended = { 403, PERMISSION, "This account is suspended; ask its administrator." },
     tenant_inactive = { 403, PERMISSION, "This account is not active; ask its administrator." },
 
     host_not_found = { 404, NOT_FOUND, "Nothing is served under this host name; check the name, "
         .. "and that the domain is verified." },
-    route_not_found = { 404, NOT_FOUND, "There is no such path; chat completions are at "
-        .. "POST /v1/chat/completions." },
+    route_not_found = { 404, NOT_FOUND, "There is no such path: chat completions are at "
+        .. "POST /v1/chat/completions, and no route of this host takes it." },
     model_not_found = { 404, NOT_FOUND, "The model does not exist or is not available to you; "
         .. "GET /v1/models lists those that are." },
 
@@ -68,15 +77,20 @@ local CODES = {
         .. "it cannot record; try again." },
     model_unavailable = { 503, SERVER, "The model's settings cannot be used; tell the operator." },
 
+    route_unavailable = { 503, SERVER, "The service of this route is not known to the gateway; "
+        .. "tell its administrator." },
+
+    response_too_large = { 502, UPSTREAM, "The service's answer is larger than this route takes." },
     upstream_auth_failed = { 502, UPSTREAM, "The model's provider refused the operator's "
         .. "credentials; your own key is fine. Tell the operator." },
     upstream_redirected = { 502, UPSTREAM, "The model's provider answered with a redirect, which "
         .. "is not followed; tell the operator." },
-    upstream_forbidden = { 502, UPSTREAM, "The model's address is one that this gateway must not "
-        .. "connect to; tell the operator." },
-    upstream_unreachable = { 502, UPSTREAM, "The model's provider could not be reached, or closed "
-        .. "the connection before it answered; try again." },
-    upstream_timeout = { 504, UPSTREAM, "The model's provider did not answer in time; try again." },
+    upstream_forbidden = { 502, UPSTREAM, "The address of the model or service is one that this "
+        .. "gateway must not connect to; tell the operator." },
+    upstream_unreachable = { 502, UPSTREAM, "The model's provider, or the service of this route, "
+        .. "could not be reached, or closed the connection before it answered; try again." },
+    upstream_timeout = { 504, UPSTREAM, "The model's provider, or the service of this route, did "
+        .. "not answer in time; try again." },
 }
 
 local TITLES = {

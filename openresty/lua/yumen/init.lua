@@ -12,6 +12,7 @@ local response = require "yumen.core.response"
 local router = require "yumen.router"
 local signals = require "yumen.signals"
 local upstream = require "yumen.upstream"
+local web_sockets = require "yumen.web_sockets"
 
 local _M = {}
 
@@ -32,6 +33,7 @@ function _M.init_worker()
     upstream.init_worker()
     breakers.init_worker()
     signals.init_worker()
+    web_sockets.init_worker()
 end
 
 

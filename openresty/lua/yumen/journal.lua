@@ -31,6 +31,7 @@ local HEADER_BYTES = layout.header_bytes
 local RECORD_BYTES = layout.record_bytes
 local KIND_BEGIN, KIND_END = layout.kind_begin, layout.kind_end
 local FLAG_STREAM = layout.flag_stream
+local NO_MODEL = { id = "00000000-0000-0000-0000-000000000000", costPerCall = "0" }
 local NOBODY = "\0"             -- the user of a call with an API key, as a counted text
 -- A record with its five texts, each with a length byte and at most 255 long, and its frame.
 local MOST_BYTES = FRAME_BYTES + RECORD_BYTES + 5 * 256 + 7
@@ -199,9 +200,10 @@ end
 
 --- Write what says whose call it is and at what price. Returns the length of the payload.
 local function identify(record, payload, ctx)
-    local credential, model, route, id = ctx.credential, ctx.model, ctx.route, ctx.request_id
+    local credential, route, id = ctx.credential, ctx.route, ctx.request_id
+    local model, multiplier = ctx.model or NO_MODEL, ctx.cost_multiplier or "0"
     local prices = model.journal_prices or make_prices(model)
-    local price = prices[ctx.cost_multiplier] or make_price(model, ctx.cost_multiplier)
+    local price = prices[multiplier] or make_price(model, multiplier)
     local endpoint = route.journal_endpoint or make_endpoint(route)
     -- tenant and key, which stand side by side
     copy(record.tenant, credential.journal_identity or make_identity(credential), 32)
@@ -259,17 +261,42 @@ local function has_room()
 end
 
 
+--- Make room for a B of the largest size and its E. Returns true; or nil, err.
+local function make_room()
+    if has_room() then
+        return true
+    end
+    local ok, err = advance()
+    if not ok then
+        return nil, err
+    end
+    if not has_room() then
+        return nil, "more calls are open than a segment holds"
+    end
+    return true
+end
+
+
+--- Keep room for the E of a call that has no B: one that costs nothing. Its number is given with
+-- the record, so that a worker that is killed leaves no gap.
+-- @return true; or nil, err
+function _M.reserve(ctx)
+    local ok, err = make_room()
+    if not ok then
+        return nil, err
+    end
+    reserved = reserved + MOST_BYTES
+    ctx.journal_bytes = MOST_BYTES
+    return true
+end
+
+
 --- Record that a call begins; the upstream must not be reached without it.
 -- @return true; or nil, err
 function _M.begin(ctx)
-    if not has_room() then
-        local ok, err = advance()
-        if not ok then
-            return nil, err
-        end
-        if not has_room() then
-            return nil, "more calls are open than a segment holds"
-        end
+    local ok, err = make_room()
+    if not ok then
+        return nil, err
     end
     seq = seq + 1
     ctx.seq = seq
@@ -288,6 +315,13 @@ function _M.finish(ctx)
     end
     ctx.journal_bytes = nil
     reserved = reserved - bytes
+    if not ctx.seq then
+        seq = seq + 1
+        ctx.seq = seq
+        if base and offset + bytes + reserved > size then
+            advance()                -- room was kept, in this segment or in the one it moves to
+        end
+    end
     store(ctx, KIND_END)
 end
 

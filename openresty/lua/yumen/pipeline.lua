@@ -10,8 +10,8 @@ local sort = table.sort
 local PHASES = { "accept", "access", "balancer", "header_filter", "body_filter", "log" }
 
 local BUILT_IN = {
-    "request_id", "key_auth", "tenant_status", "profile", "ai_call", "breaker", "ai_proxy",
-    "open_streams", "usage_meter",
+    "request_id", "cors", "ip_restriction", "key_auth", "tenant_status", "profile", "ai_call",
+    "http_call", "breaker", "ai_proxy", "http_proxy", "open_streams", "usage_meter",
 }
 
 local _M = { BUILT_IN = BUILT_IN, PHASES = PHASES }

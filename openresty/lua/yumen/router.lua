@@ -1,7 +1,9 @@
 --- Which route a request takes, and in which dialect it is answered.
 local byte = string.byte
+local config = require "yumen.config"
 local endpoints = require "contract.endpoints"
 local request = require "yumen.core.request"
+local routes = require "yumen.routes"
 local sub = string.sub
 
 local SLASH = byte("/")
@@ -48,16 +50,43 @@ function _M.dialect(path)
 end
 
 
---- The route {method, endpoint}; or nil, status, code.
+--- Whether a path is the gateway's, so that no route of a tenant's takes it.
+local function is_ours(path)
+    return sub(path, 1, 4) == "/v1/" or path == "/v1" or sub(path, 1, 8) == "/.yumen/"
+end
+
+
+--- A route of the tenant's own; or nil, status, code.
+local function match_own(ctx)
+    local document = config.get("routes", ctx.tenant.id)
+    if not document then
+        return nil, 404, "route_not_found"
+    end
+    local route = routes.find(document, ctx)
+    if route then
+        return route
+    end
+    ctx.allow = routes.methods(document, ctx)
+    if ctx.allow then
+        return nil, 405, "method_not_allowed"
+    end
+    return nil, 404, "route_not_found"
+end
+
+
+--- The route: {method, endpoint} of those that each tenant has, else one of routes.lua. Or nil,
+-- status, code.
 function _M.match(ctx)
     local path = ctx.path
     local route = ROUTES[path]
-    if not route and sub(path, 1, 11) == "/v1/models/" and byte(path, 12)
-       and byte(path, 12) ~= SLASH then
-        route = ONE_MODEL
-    end
     if not route then
-        return nil, 404, "route_not_found"
+        if not is_ours(path) then
+            return match_own(ctx)
+        end
+        if sub(path, 1, 11) ~= "/v1/models/" or not byte(path, 12) or byte(path, 12) == SLASH then
+            return nil, 404, "route_not_found"
+        end
+        route = ONE_MODEL
     end
     if route.method ~= ctx.method and not (route.head and ctx.method == "HEAD") then
         ctx.allow = route.head and route.method .. ", HEAD" or route.method

@@ -1,6 +1,8 @@
 --- Whether a tenant, or a credential of it (an API key or an end user's token), may call now.
 --
 -- Both documents say until when; nothing has to be published for that moment to come.
+local config = require "yumen.config"
+local end_user = require "yumen.end_user"
 local seconds = require("yumen.core.clock").seconds
 
 local _M = {}
@@ -34,6 +36,17 @@ end
 --- The same as `of_tenant`, of a credential.
 function _M.of_credential(credential)
     return is_over(credential) and _M.refusal_of(credential) or nil
+end
+
+
+--- A credential as it is by now; nil when it is none any more.
+function _M.latest(credential)
+    if credential.user then
+        return end_user.identify(credential.token, credential.tenant)
+    elseif not credential.id then
+        return credential              -- nobody's, at a route that asks for none
+    end
+    return config.get("credentials", credential.id)
 end
 
 

@@ -1,4 +1,5 @@
 --- What a policy may read and change of the answer; only init.lua sends one.
+local concat = table.concat
 local exit = ngx.exit
 local header = ngx.header
 local print = ngx.print
@@ -6,6 +7,7 @@ local send_headers = ngx.send_headers
 
 local HTTP_CLOSE_NAMES = { "Content-Length", "Transfer-Encoding" }
 
+local NO_CONTENT = 204
 local NOT_MODIFIED = 304
 local NGX_BUSY = -3
 
@@ -27,6 +29,16 @@ end
 --- Set a header of the answer; nil takes it away.
 function _M.set_header(name, value)
     header[name] = value
+end
+
+
+--- Add a name to the header Vary.
+function _M.add_vary(name)
+    local vary = header["Vary"]
+    if type(vary) == "table" then
+        vary = concat(vary, ", ")
+    end
+    header["Vary"] = vary and vary .. ", " .. name or name
 end
 
 
@@ -69,10 +81,10 @@ end
 --- Send ctx's answer and end the request.
 function _M.send(ctx)
     ngx.status = ctx.answer_status
-    if ctx.answer_status == NOT_MODIFIED then
+    if ctx.answer_status == NOT_MODIFIED or ctx.answer_status == NO_CONTENT then
         -- Left to `exit`, nginx would take the ETag away and announce a body.
         send_headers()
-        return exit(NOT_MODIFIED)
+        return exit(ctx.answer_status)
     end
     header["Content-Type"] = ctx.answer_type
     header["Content-Length"] = #ctx.answer

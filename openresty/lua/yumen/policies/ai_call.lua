@@ -72,6 +72,9 @@ end
 
 --- @param tenant the tenant's document
 function _M.access(tenant, ctx)
+    if ctx.route.document then
+        return                       -- of a tenant's own route
+    end
     local endpoint = ctx.route.endpoint
     if endpoint == MODELS or endpoint == ONE_MODEL then
         return list_models(tenant, ctx)

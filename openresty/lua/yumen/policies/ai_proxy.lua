@@ -1,13 +1,11 @@
 --- Sends an AI call that `ai_call` has read to its model's upstream, with the operator's key.
 local core = require "yumen.core"
-local dialect = require "yumen.dialect"
+local replacement = require "yumen.replacement"
 local upstream = require "yumen.upstream"
 
 local request, response = core.request, core.response
 
 local BAD_GATEWAY = 502
--- Of the operator's account or of the way there; nginx.conf hides what no answer may carry.
-local HIDDEN_ON_FAILURE = { "Location", "WWW-Authenticate", "Content-Encoding" }
 
 local _M = {
     name = "ai_proxy",
@@ -18,6 +16,9 @@ local _M = {
 
 function _M.access(_, ctx)
     local plan = ctx.plan
+    if not plan then
+        return
+    end
     local prefix, code = upstream.reserve(ctx, plan.target)
     if not prefix then
         ctx.unreachable = code       -- usage_meter records it before the client is told
@@ -31,7 +32,7 @@ end
 
 --- To the peer that was checked in access.
 function _M.balancer(_, ctx)
-    if not upstream.connect(ctx) then
+    if ctx.plan and not upstream.connect(ctx) then
         return 502, "upstream_unreachable"
     end
 end
@@ -48,7 +49,7 @@ end
 
 --- Answers about the operator's account are the operator's: the client is told that, no more.
 function _M.header_filter(_, ctx)
-    if not ctx.forwarded or ctx.failed then
+    if not ctx.plan or not ctx.forwarded or ctx.failed then
         return
     end
     local status = response.status()
@@ -58,29 +59,21 @@ function _M.header_filter(_, ctx)
         return
     end
     core.log.error("upstream answered ", status, " for model ", ctx.model.id)
-    response.rewrite(BAD_GATEWAY)
-    for _, name in ipairs(HIDDEN_ON_FAILURE) do
-        response.set_header(name, nil)
-    end
-    local text, content_type = dialect.error(ctx, BAD_GATEWAY, code)
-    response.set_header("Content-Type", content_type)
-    response.set_header("Content-Length", #text)
-    ctx.code, ctx.replacement = code, text
+    replacement.start(ctx, BAD_GATEWAY, code)
 end
 
 
---- The body that belongs to a rewritten status, instead of the upstream's.
 function _M.body_filter(_, ctx)
-    local text = ctx.replacement
-    if text ~= nil then
-        response.set_chunk(text or nil)
-        ctx.replacement = false
+    if ctx.plan and ctx.replacement ~= nil then
+        replacement.chunk(ctx)
     end
 end
 
 
 function _M.log(_, ctx)
-    upstream.release(ctx)
+    if ctx.plan then
+        upstream.release(ctx)
+    end
 end
 
 

@@ -14,6 +14,7 @@ local sub = string.sub
 
 local KEY = "^ym_live_(" .. ("%w"):rep(12) .. ")_" .. ("%w"):rep(49) .. "$"
 local KNOWN_HEADERS = 5000
+local NO_KEY = "00000000-0000-0000-0000-000000000000"
 
 local _M = {
     name = "key_auth",
@@ -80,6 +81,25 @@ local function presented()
 end
 
 
+--- Who calls a route that asks for no key: kept on the tenant's document.
+local function nobody(tenant)
+    tenant.nobody = tenant.nobody or { tenant = tenant.id, key = NO_KEY }
+    return tenant.nobody
+end
+
+
+--- Status and code for a credential of a kind that the route does not take; or nothing.
+local function refuse_kind(route, credential)
+    if credential.user then
+        if route.refuses_tokens then
+            return 401, "key_required"
+        end
+    elseif route.refuses_keys then
+        return 401, "token_required"
+    end
+end
+
+
 local function refusal(text)
     if text == "" then
         return "missing_api_key"
@@ -91,11 +111,18 @@ end
 --- One answer for every key that does not fit, and one for every token, so that nothing is learnt
 -- by trying. Whoever holds a good key is told what it lacks.
 function _M.access(_, ctx)
-    if ctx.route.is_public then
+    local route = ctx.route
+    if route.is_public then
+        return
+    elseif route.is_open then
+        ctx.credential = nobody(ctx.tenant)
         return
     end
     local header, read = presented()
     if not header then
+        if route.refuses_keys then
+            return 401, "token_required"
+        end
         return 401, "missing_api_key"
     end
     local credential = credential_of(header, read, ctx.tenant)
@@ -106,10 +133,15 @@ function _M.access(_, ctx)
     if code or credential.tenant ~= ctx.tenant.id then
         return 401, code or standing.refusal_of(credential)
     end
-    ctx.credential = credential
-    if credential.scope then
-        return key_scope.check(credential.scope, ctx)
+    local status
+    status, code = refuse_kind(route, credential)
+    if not status then
+        ctx.credential = credential
+        if credential.scope then
+            status, code = key_scope.check(credential.scope, ctx)
+        end
     end
+    return status, code
 end
 
 

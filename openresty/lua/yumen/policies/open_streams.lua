@@ -4,7 +4,6 @@
 -- closed. An answer that is no stream goes out whole.
 local config = require "yumen.config"
 local core = require "yumen.core"
-local end_user = require "yumen.end_user"
 local standing = require "yumen.standing"
 
 local seconds = core.clock.seconds
@@ -38,24 +37,15 @@ function _M.access(tenant, ctx)
 end
 
 
---- A credential as it is by now; nil when it is none any more.
-local function latest(credential)
-    if credential.user then
-        return end_user.identify(credential.token, credential.tenant)
-    end
-    return config.get("credentials", credential.id)
-end
-
-
 function _M.body_filter(_, ctx)
     if ctx.cut_off then
         return CLOSED
     end
-    if is_unchanged(ctx) or not ctx.stream then
+    if is_unchanged(ctx) or not (ctx.stream or ctx.open_ended) then
         return
     end
     local tenant = config.get("tenants", ctx.tenant.id)
-    local credential = latest(ctx.credential)
+    local credential = standing.latest(ctx.credential)
     local code = standing.of_tenant(tenant)
         or (credential and standing.of_credential(credential))
         or (not credential and standing.refusal_of(ctx.credential)) or nil

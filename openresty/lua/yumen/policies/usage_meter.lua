@@ -1,4 +1,5 @@
---- Records each call twice: before its upstream is reached, and how it ended and what it used.
+--- Records each call twice: before its upstream is reached, and how it ended and what it used; a
+-- call on a tenant's own route, which costs nothing, only how it ended.
 --
 -- A call is complete when the end of its answer was seen, never by its status: an answer cut off in
 -- the middle is logged by nginx as a success.
@@ -19,6 +20,7 @@ local response = core.response
 local COMPLETE, ABORTED, FAILED =
     layout.outcome_complete, layout.outcome_aborted, layout.outcome_failed
 local EVENT_STREAM = "text/event-stream"
+local CLIENT_CLOSED = 499
 
 local _M = {
     name = "usage_meter",
@@ -28,7 +30,12 @@ local _M = {
 
 
 function _M.access(_, ctx)
-    local ok, err = journal.begin(ctx)
+    local ok, err
+    if ctx.route.document then
+        ok, err = journal.reserve(ctx)
+    else
+        ok, err = journal.begin(ctx)
+    end
     if not ok then
         core.log.error("call refused, the journal takes no record: ", err)
         return 503, "journal_unavailable"
@@ -122,6 +129,10 @@ end
 
 
 function _M.header_filter(_, ctx)
+    local route = ctx.route
+    if route and route.document then
+        return
+    end
     local status = ctx.upstream_status
     if not status then
         return end_call(ctx)          -- our own answer, after the upstream gave none
@@ -163,7 +174,7 @@ end
 
 
 function _M.body_filter(_, ctx)
-    if ctx.looked then
+    if ctx.looked or ctx.route.document then
         return
     end
     local chunk, is_last = response.chunk()
@@ -184,9 +195,28 @@ function _M.body_filter(_, ctx)
 end
 
 
---- The client left before the answer was whole.
+--- How a call on a tenant's own route ended: an answer of whatever status is one, a failure of the
+-- service's or of the way there is none.
+local function plain_outcome(ctx)
+    local status = ctx.upstream_status
+    if ctx.unreachable or ctx.failed or ctx.replacement ~= nil or not status or status >= 500 then
+        return ctx.failed == CLIENT_CLOSED and ABORTED or FAILED
+    end
+    return ctx.saw_end and COMPLETE or ABORTED
+end
+
+
+--- An AI call whose client left before the answer was whole, or a call on a tenant's own route.
 function _M.log(_, ctx)
-    end_call(ctx)
+    local route = ctx.route
+    if not (route and route.document) then
+        return end_call(ctx)
+    end
+    if ctx.journal_bytes then
+        ctx.status = response.status()
+        ctx.outcome = plain_outcome(ctx)
+        journal.finish(ctx)
+    end
 end
 
 

@@ -294,3 +294,18 @@ def test_the_sum_of_costs_is_exact(
 
 def _units(price: str) -> int:
     return int(price.replace(".", ""))
+
+
+def test_plain_call_without_a_key(
+    client: FlaskClient, operator: dict[str, str], database: Database, tenant: Tenant
+) -> None:
+    nothing = {"key": uuid.UUID(int=0), "model": uuid.UUID(int=0)}
+    free = {"cost_per_call": "0", "cost_multiplier": "0", "endpoint": "orders"}
+    begun = begin(1, tenant=tenant.id, started_us=NOON, **nothing, **free)
+    store(database, [end(begun, usage_source=UsageSource.UNKNOWN)])
+    path = f"/api/tenants/{tenant.id}/usage"
+    (event,) = get(client, operator, f"{path}/events?{PERIOD}")
+    assert (event["apiEndpoint"], event["apiKeyId"], event["modelId"]) == ("orders", None, None)
+    assert (event["outcome"], event["cost"]) == ("complete", "0")
+    (group,) = get(client, operator, f"{path}?{PERIOD}&groupBy=key")["groups"]
+    assert (group["key"], group["calls"]) == (None, 1)

@@ -47,12 +47,16 @@ describe("policies", function()
         end
         assert.same({
             "9000 request_id",
+            "8500 cors",
+            "8000 ip_restriction",
             "7000 key_auth",
             "6000 tenant_status",
             "5000 profile",
             "3000 ai_call",
+            "2900 http_call",
             "1500 breaker",
             "1000 ai_proxy",
+            "900 http_proxy",
             "500 open_streams",
             "100 usage_meter",
         }, order)
