@@ -14,6 +14,7 @@ TOPICS = {
     "audit": "many writers append to one chain of the audit log",
     "gateway": "an AI call and a stream, beside bare nginx",
     "propagation": "from a commit to every gateway worker obeying it",
+    "router": "find a route at many hosts with many routes, beside few",
     "sign_in": "sign in while somebody's password is guessed",
     "tenants": "list many tenants by pages",
     "usage": "take usage in and sum it up",

@@ -1,5 +1,6 @@
 """Measures one server under one load: requests a second, CPU a request, time to first byte."""
 
+import dataclasses
 import http.client
 import os
 import re
@@ -18,6 +19,19 @@ wrk.body = [==[{body}]==]
 wrk.headers["Content-Type"] = "application/json"
 wrk.headers["Host"] = "{host}"
 wrk.headers["Authorization"] = "Bearer {key}"
+local hosts, made, at = {hosts}, {{}}, 0
+if hosts > 1 then
+    init = function()
+        for number = 0, hosts - 1 do
+            wrk.headers["Host"] = string.format("{host}", number)
+            made[number] = wrk.format()
+        end
+    end
+    request = function()
+        at = (at + 7) % hosts
+        return made[at]
+    end
+end
 done = function(summary, latency)
     io.write(string.format("\\nRESULT %d %d %d %d\\n", summary.requests, summary.duration,
         summary.errors.status, summary.errors.read + summary.errors.write + summary.errors.timeout
@@ -38,6 +52,10 @@ class Load:
     body: str
     host: str
     key: str
+    hosts: int = 1
+    """How many hosts are asked in turn; of more than one, `host` is the pattern of their names."""
+    expected: int = 200
+    """The status of each answer."""
 
     @property
     def headers(self) -> dict[str, str]:
@@ -79,7 +97,7 @@ def cpu_seconds(pid: int) -> float:
 def run(port: int, worker: int, load: Load, seconds: int, core: int) -> tuple[float, float]:
     """Load a server for some seconds; return requests a second and CPU microseconds a request."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(SCRIPT.format(path=load.path, body=load.body, host=load.host, key=load.key))
+        script.write(SCRIPT.format(**dataclasses.asdict(load)))
         script.flush()
         command = ["taskset", "-c", str(core), "wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s"]
         command += ["--timeout", "5s", "-s", script.name, f"http://127.0.0.1:{port}"]
@@ -90,8 +108,9 @@ def run(port: int, worker: int, load: Load, seconds: int, core: int) -> tuple[fl
     if not found:
         raise BenchError(f"wrk reported nothing:\n{output}")
     requests, duration_us, refused, broken = (int(text) for text in found.groups())
-    if refused or broken or not requests:
-        raise BenchError(f"{refused} refused and {broken} broken of {requests} requests")
+    unexpected = refused if load.expected < 400 else requests - refused
+    if unexpected or broken or not requests:
+        raise BenchError(f"{unexpected} unlike and {broken} broken of {requests} requests")
     return requests / (duration_us / 1e6), used * 1e6 / requests
 
 

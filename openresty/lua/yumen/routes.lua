@@ -1,11 +1,15 @@
 --- A tenant's own routes: which of them a request takes.
 --
--- The document holds them in the order in which they are asked. What is worked out of it is made
--- once and kept on it: exact paths by a look-up, the others by comparing a byte or two of each.
+-- The document holds them in the order in which they are asked. What asking needs is made once and
+-- kept on it, in lists of numbers and texts, so that a request touches little memory: exact paths
+-- are looked up, of the others a byte or two is compared. A route itself is made when its path is
+-- first asked for; until then it is one text, which costs the garbage collector nothing, while the
+-- decoded routes of a thousand tenants would cost it more than all that a request does.
 local byte = string.byte
 local concat = table.concat
 local gsub = string.gsub
 local ipairs, pairs = ipairs, pairs
+local json = require "yumen.core.json"
 local log = require "yumen.core.log"
 local lower = string.lower
 local regex = require "yumen.core.regex"
@@ -53,8 +57,8 @@ local function headers_of(document)
 end
 
 
-local function make(document)
-    local path = document.path
+local function make(index, position)
+    local document = json.decode(index.sources[position])
     local accepts = set(document.authentication)
     local route = {
         id = document.id,
@@ -67,57 +71,69 @@ local function make(document)
         refuses_keys = not accepts.key,
         refuses_tokens = not accepts.jwt,
     }
-    if path.kind == "prefix" then
-        route.prefix, route.length = path.value, #path.value
-        route.last = byte(path.value, -1)
-    elseif path.kind == "regex" then
-        route.pattern = "\\A(?:" .. path.value .. ")\\z"
-    end
+    index.made[position], index.sources[position] = route, nil
     return route
 end
 
 
 local function compile(document)
-    local index = { exact = {}, others = {} }
-    for _, each in ipairs(document.routes) do
-        local route = make(each)
-        if each.path.kind == "exact" then
-            local same = index.exact[each.path.value] or {}
-            index.exact[each.path.value] = same
-            same[#same + 1] = route
+    local index = {
+        sources = {},        -- position -> the route's document as JSON
+        made = {},           -- position -> the route
+        exact = {},          -- path -> position of the first route
+        next_exact = {},     -- position -> that of the next route of the same path
+        others = {}, lengths = {}, lasts = {}, texts = {},      -- of prefixes and patterns
+    }
+    local last_of = {}
+    for position, each in ipairs(document.routes) do
+        index.sources[position] = json.encode(each)
+        local kind, value = each.path.kind, each.path.value
+        if kind == "exact" then
+            if last_of[value] then
+                index.next_exact[last_of[value]] = position
+            else
+                index.exact[value] = position
+            end
+            last_of[value] = position
         else
-            index.others[#index.others + 1] = route
+            local place = #index.others + 1
+            index.others[place] = position
+            index.lengths[place] = kind == "prefix" and #value or 0
+            index.lasts[place] = kind == "prefix" and byte(value, -1) or 0
+            index.texts[place] = kind == "prefix" and value or "\\A(?:" .. value .. ")\\z"
         end
     end
-    document.index = index
+    document.index, document.routes = index, nil
     return index
 end
 
 
-local function is_found(route, path)
+--- Whether a pattern takes the whole path.
+local function is_found(path, pattern)
     if #path > LONGEST_FOR_PATTERNS then
         return false
     end
-    local found, problem = regex.find(path, route.pattern)
+    local found, problem = regex.find(path, pattern)
     if problem then
-        log.warn("the pattern of route ", route.id, " was given up: ", problem)
+        log.warn("a route's pattern was given up: ", problem)
     end
     return found
 end
 
 
---- Whether a route that is not exact takes a path. A prefix ends at a `/` or with the path.
-local function covers(route, path)
-    local length = route.length
-    if not length then
-        return is_found(route, path)
+--- Whether the route at a place takes a path. A prefix ends at a `/` or with the path.
+local function covers(index, place, path)
+    local length = index.lengths[place]
+    if length == 0 then
+        return is_found(path, index.texts[place])
     end
-    if byte(path, length) ~= route.last then
+    local last = index.lasts[place]
+    if byte(path, length) ~= last then
         return false
     end
     local next_byte = byte(path, length + 1)
-    return (next_byte == nil or next_byte == SLASH or route.last == SLASH)
-        and sub(path, 1, length) == route.prefix
+    return (next_byte == nil or next_byte == SLASH or last == SLASH)
+        and sub(path, 1, length) == index.texts[place]
 end
 
 
@@ -133,17 +149,21 @@ local function has_headers(headers)
 end
 
 
---- Whether a route whose path fits takes the request.
+--- The route whose path fits, if it takes the request; or nil.
 -- @param asked  the method that a browser asks for before it sends it; nil when it does not
-local function takes(route, ctx, asked)
+local function taken(index, position, ctx, asked)
+    local route = index.made[position] or make(index, position)
     local domains, methods, headers = route.domains, route.methods, route.headers
     if domains and not domains[ctx.host] then
-        return false
+        return nil
     end
+    local takes
     if asked and route.document.cors then
-        return not methods or methods[asked]     -- such a request has none of the page's headers
+        takes = not methods or methods[asked]    -- such a request has none of the page's headers
+    else
+        takes = (not methods or methods[ctx.method]) and (not headers or has_headers(headers))
     end
-    return (not methods or methods[ctx.method]) and (not headers or has_headers(headers))
+    return takes and route or nil
 end
 
 
@@ -154,25 +174,26 @@ function _M.find(document, ctx)
     local path = ctx.path
     local asked = ctx.method == "OPTIONS" and request.get("http_origin")
         and request.get("http_access_control_request_method")
-    local same = index.exact[path]
-    if same then
-        for i = 1, #same do
-            if takes(same[i], ctx, asked) then
-                return same[i]
-            end
+    local position = index.exact[path]
+    while position do
+        local route = taken(index, position, ctx, asked)
+        if route then
+            return route
         end
+        position = index.next_exact[position]
     end
     local others = index.others
-    for i = 1, #others do
-        local route = others[i]
-        if covers(route, path) and takes(route, ctx, asked) then
+    for place = 1, #others do
+        local route = covers(index, place, path) and taken(index, others[place], ctx, asked)
+        if route then
             return route
         end
     end
 end
 
 
-local function add_methods(route, ctx, allowed)
+local function add_methods(index, position, ctx, allowed)
+    local route = index.made[position] or make(index, position)
     if route.methods and not (route.domains and not route.domains[ctx.host]) then
         for method in pairs(route.methods) do
             allowed[method] = true
@@ -186,12 +207,14 @@ end
 function _M.methods(document, ctx)
     local index = document.index or compile(document)
     local allowed, names = {}, {}
-    for _, route in ipairs(index.exact[ctx.path] or {}) do
-        add_methods(route, ctx, allowed)
+    local position = index.exact[ctx.path]
+    while position do
+        add_methods(index, position, ctx, allowed)
+        position = index.next_exact[position]
     end
-    for _, route in ipairs(index.others) do
-        if covers(route, ctx.path) then
-            add_methods(route, ctx, allowed)
+    for place = 1, #index.others do
+        if covers(index, place, ctx.path) then
+            add_methods(index, index.others[place], ctx, allowed)
         end
     end
     if allowed[ctx.method] then
