@@ -20,11 +20,11 @@ from control_plane.gateway.values import template_values
 
 STRINGS = int(os.environ.get("NGINX_CONF_STRINGS", "400"))
 PLACES = {
-    "host": ("listen", 0),
-    "ca_file": ("proxy_ssl_trusted_certificate", 0),
-    "trusted_proxies": ("set_real_ip_from", 0),
+    "host": {"listen"},
+    "ca_file": {"proxy_ssl_trusted_certificate", "lua_ssl_trusted_certificate"},
+    "trusted_proxies": {"set_real_ip_from", "in geo"},
 }
-"""Settings that are texts, and where each stands in nginx.conf: directive and argument."""
+"""Settings that are texts, and the directives whose first argument is one."""
 
 FRAGMENTS = (
     *(
@@ -52,37 +52,43 @@ def configured(state: Path, name: str, value: str) -> Settings:
 
 
 def directives(entries: list[dict[str, Any]]) -> list[Any]:
-    """Return the directives of a configuration with their arguments."""
-    return [
-        (entry["directive"], tuple(entry["args"]), directives(entry.get("block", [])))
-        for entry in entries
-    ]
+    """Return the directives of a configuration with their arguments.
+
+    What stands in `geo` has no name: each line is taken for the arguments of a directive "in geo".
+    """
+    found = []
+    for entry in entries:
+        block = directives(entry.get("block", []))
+        if entry["directive"] == "geo":
+            block = [("in geo", (name, *args), []) for name, args, _ in block]
+        found.append((entry["directive"], tuple(entry["args"]), block))
+    return found
 
 
-def without(entries: list[Any], name: str) -> list[Any]:
-    """Return *entries* in which the directive *name* says nothing."""
+def without(entries: list[Any], names: set[str]) -> list[Any]:
+    """Return *entries* in which the directives *names* say nothing."""
     return [
-        (directive, () if directive == name else args, without(block, name))
+        (directive, () if directive in names else args, without(block, names))
         for directive, args, block in entries
     ]
 
 
-def found(entries: list[Any], name: str) -> list[tuple[str, ...]]:
-    """Return the arguments of each directive *name*."""
+def found(entries: list[Any], names: set[str]) -> list[tuple[str, ...]]:
+    """Return the arguments of each directive in *names*."""
     return [
         each
         for directive, args, block in entries
-        for each in ([args] if directive == name else []) + found(block, name)
+        for each in ([args] if directive in names else []) + found(block, names)
     ]
 
 
 @pytest.mark.parametrize("name", PLACES)
 def test_a_text_is_refused_or_stays_one_argument(name: str, tmp_path: Path) -> None:
     modules = lua_modules(nginx_binary())
-    directive, position = PLACES[name]
+    names = PLACES[name]
     usual = {"host": "127.0.0.1", "ca_file": "/etc/x", "trusted_proxies": "10.0.0.0/8"}[name]
     plain = directives(_parse(_fill(template_values(configured(tmp_path, name, usual), modules))))
-    assert len(found(plain, directive)) > 0
+    assert len(found(plain, names)) > 0
     outcome = {"refused": 0, "taken": 0}
 
     @settings(
@@ -101,10 +107,10 @@ def test_a_text_is_refused_or_stays_one_argument(name: str, tmp_path: Path) -> N
             return
         outcome["taken"] += 1
         changed = directives(_parse(_fill(values)))
-        assert without(changed, directive) == without(plain, directive)
-        for before, after in zip(found(plain, directive), found(changed, directive), strict=True):
+        assert without(changed, names) == without(plain, names)
+        for before, after in zip(found(plain, names), found(changed, names), strict=True):
             assert len(before) == len(after)
-            assert not set(after[position]) & set(";{}$#\"'\\\n\r\0"), after
+            assert not set(after[0]) & set(";{}$#\"'\\\n\r\0"), after
 
     attack()
     assert outcome["refused"] > 0 < outcome["taken"], outcome
