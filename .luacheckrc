@@ -7,5 +7,6 @@ ignore = {
 }
 exclude_files = { ".venv/**", "openresty/contract/**" }
 
+files["openresty/lua/yumen/scripts/**"] = { std = "lua51", read_globals = { "redis", "KEYS", "ARGV" } }
 files["openresty/lua/yumen/policies/**"] = { std = "lua51" }
 files["tests/unit/openresty/**"] = { std = "lua51+busted" }

@@ -33,6 +33,10 @@ def _lua(name: str, lines: Iterator[str]) -> str:
 
 
 _KEYS = (
+    "ALLOWANCE_BORN",
+    "ALLOWANCE_COUNTER",
+    "ALLOWANCE_NODES",
+    "ALLOWANCE_WANTED",
     "CONFIG_LOG",
     "CONFIG_REVISION",
     "NODES",
@@ -41,6 +45,7 @@ _KEYS = (
     "SIGNALS_STATE",
     "USAGE",
     "USAGE_CONFIRMED",
+    "WAKE",
 )
 
 

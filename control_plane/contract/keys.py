@@ -8,6 +8,21 @@ CONFIG_LOG = f"{PREFIX}config:log"
 CONFIG_REVISION = f"{PREFIX}config:revision"
 """The newest publish as `<epoch>-<revision>`, moved together with the documents."""
 
+ALLOWANCE_BORN = f"{PREFIX}allowance:born"
+"""Hash: `run`, the run_id of the Redis that has the counters, and `at`, its ms when they began."""
+
+ALLOWANCE_NODES = f"{PREFIX}allowance:nodes"
+"""Sorted set of the gateway nodes that draw on limits, by Redis' ms when they last did."""
+
+ALLOWANCE_WANTED = f"{PREFIX}allowance:wanted"
+"""Hash: key of a lost counter to `<start>:<end>` (ms) of the window whose use is to be told."""
+
+ALLOWANCE_COUNTER = f"{PREFIX}allowance:of:"
+"""Before a counter's name: `<document>/<rule>`, then `/<scope>:<id>` for each of its scope."""
+
+ALLOWANCE_WAKE = "allowance"
+"""Message on WAKE: a counter is wanted."""
+
 NODES = f"{PREFIX}nodes"
 """Sorted set of gateway nodes by the Unix milliseconds they were last seen."""
 

@@ -86,6 +86,7 @@ class GatewaySettings:
     read_seconds: int
     keepalive_seconds: int
     config_memory_mb: int
+    allowance_memory_mb: int
     ca_file: str
     upstream_slots: int
     trusted_proxies: tuple[str, ...]

@@ -23,6 +23,7 @@ _LIMITS: Final = {
     "read_seconds": (1, 86400),
     "keepalive_seconds": (1, 3600),
     "config_memory_mb": (1, 65536),
+    "allowance_memory_mb": (1, 65536),
     "upstream_slots": (1, 4096),
     "client_header_seconds": (1, 3600),
     "client_body_seconds": (1, 3600),

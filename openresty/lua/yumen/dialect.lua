@@ -7,6 +7,7 @@ local quote = json.quote
 local AUTHENTICATION = "authentication_error"
 local INVALID = "invalid_request_error"
 local NOT_FOUND = "not_found_error"
+local LIMITED = "rate_limit_error"
 local PERMISSION = "permission_error"
 local SERVER = "server_error"
 local UPSTREAM = "upstream_error"
@@ -64,6 +65,8 @@ local CODES = {
         .. "plain JSON, without Content-Encoding." },
     headers_too_large = { 431, INVALID, "The request's headers are too large." },
 
+    rate_limit_exceeded = { 429, LIMITED, "Too many requests; try again later." },
+
     internal_error = { 500, SERVER, "The gateway failed; send the request id to its operator." },
     not_implemented = { 501, INVALID, "The gateway does not know this method or encoding." },
     http_version_not_supported = { 505, INVALID, "Use HTTP/1.1." },
@@ -75,6 +78,8 @@ local CODES = {
     unavailable = { 503, SERVER, "The gateway cannot take this request now; try again." },
     journal_unavailable = { 503, SERVER, "The gateway cannot record calls now, and takes none that "
         .. "it cannot record; try again." },
+    limits_unavailable = { 503, SERVER, "The gateway cannot tell now how much of a limit is "
+        .. "left; try again." },
     model_unavailable = { 503, SERVER, "The model's settings cannot be used; tell the operator." },
 
     route_unavailable = { 503, SERVER, "The service of this route is not known to the gateway; "

@@ -1,4 +1,5 @@
 --- The data plane: one function for each nginx phase, in the order nginx calls them.
+local allowance = require "yumen.allowance.node"
 local breakers = require "yumen.breakers"
 local config = require "yumen.config"
 local context = require "yumen.core.ctx"
@@ -22,6 +23,7 @@ function _M.init()
     node.load()
     pipeline.load_named(node.policies)
     config.init()
+    allowance.init()
 end
 
 
@@ -30,6 +32,7 @@ function _M.init_worker()
     ids.init_worker()
     journal.init_worker()
     config.init_worker()
+    allowance.init_worker()
     upstream.init_worker()
     breakers.init_worker()
     signals.init_worker()

@@ -11,7 +11,7 @@ local PHASES = { "accept", "access", "balancer", "header_filter", "body_filter",
 
 local BUILT_IN = {
     "request_id", "cors", "ip_restriction", "key_auth", "tenant_status", "profile", "ai_call",
-    "http_call", "breaker", "ai_proxy", "http_proxy", "open_streams", "usage_meter",
+    "http_call", "limits", "breaker", "ai_proxy", "http_proxy", "open_streams", "usage_meter",
 }
 
 local _M = { BUILT_IN = BUILT_IN, PHASES = PHASES }

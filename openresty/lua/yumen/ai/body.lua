@@ -12,7 +12,9 @@ local unescape = require "yumen.ai.escapes".unescape
 local C = ffi.C
 local cast = ffi.cast
 local byte, gsub, lower, sub = string.byte, string.gsub, string.lower, string.sub
+local max = math.max
 local pairs = pairs
+local tonumber = tonumber
 local OBJECT, STRING, INTEGER = members.OBJECT, members.STRING, members.INTEGER
 local TRUE, FALSE, NULL = members.TRUE, members.FALSE, members.NULL
 
@@ -138,8 +140,23 @@ local function read_fields(text)
 end
 
 
+local function integer(text, field)
+    local index = field.at
+    return index > 0 and view.kinds[index] == INTEGER
+        and tonumber(sub(text, view.from[index] + 1, view.to[index])) or nil
+end
+
+
+--- How many tokens the answers may have by what the client says; or nil.
+local function most_tokens(text)
+    local each = integer(text, max_completion_tokens) or integer(text, max_tokens)
+    return each and max(0, each) * max(1, integer(text, n) or 1)
+end
+
+
 --- Scan a request's body.
--- @return  a table that the next scan overwrites: `model` and `stream`; or nil, what is wrong (a
+-- @return  a table that the next scan overwrites: `model`, `stream` and `most_tokens` (nil where
+--          the client leaves it open); or nil, what is wrong (a
 --          sentence for the client), the field that it is about or nil
 function _M.scan(text)
     local problem = check_bytes(text)
@@ -161,6 +178,7 @@ function _M.scan(text)
     local index = model.at
     request.text = text
     request.model = unescape(sub(text, view.from[index] + 2, view.to[index] - 1))
+    request.most_tokens = most_tokens(text)
     request.stream = stream.at > 0 and view.kinds[stream.at] == TRUE
     if not request.model then
         return nil, "The field 'model' holds an escape that JSON does not know.", "model"

@@ -10,6 +10,8 @@ typedef struct { long seconds; long nanoseconds; } yumen_timespec;
 int clock_gettime(int clock, yumen_timespec *now);
 ]]
 
+local BOOTTIME = 7
+
 local now = ffi.new("yumen_timespec")
 
 local _M = {
@@ -22,6 +24,14 @@ local _M = {
 function _M.micros()
     C.clock_gettime(0, now)
     return tonumber(now.seconds) * 1e6 + floor(tonumber(now.nanoseconds) / 1e3)
+end
+
+
+--- Milliseconds since this machine was started, a whole number: nobody sets this clock, and it goes
+-- on while the machine sleeps.
+function _M.steady_millis()
+    C.clock_gettime(BOOTTIME, now)
+    return tonumber(now.seconds) * 1e3 + floor(tonumber(now.nanoseconds) / 1e6)
 end
 
 

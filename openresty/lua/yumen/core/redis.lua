@@ -51,7 +51,7 @@ end
 
 --- A connection as node.json's `redis` says; or nil, err.
 -- @param timeout_ms of each command; one that blocks needs longer than it blocks
--- @param connect_ms to connect
+-- @param connect_ms nil is a second
 function _M.connect(options, timeout_ms, connect_ms)
     local redis, err = client:new()
     if not redis then

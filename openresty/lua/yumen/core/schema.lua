@@ -52,6 +52,9 @@ function keywords.enum(allowed)
         set[item] = true
     end
     return function(value)
+        if value == null then
+            return nil                  -- the null among them is lost in decoding; `type` judges it
+        end
         return not set[value] and "must be one of " .. table.concat(allowed, ", ") or nil
     end
 end

@@ -92,6 +92,7 @@ function _M.access(tenant, ctx)
     if not found then
         return invalid(ctx, detail, param)
     end
+    ctx.most_tokens = found.most_tokens
     local plan, code = models.plan(tenant, found.model)
     if code then
         return 503, code

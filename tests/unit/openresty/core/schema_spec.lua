@@ -23,6 +23,12 @@ describe("schema", function()
         assert.is_nil(reason({ type = "object" }, "{}"))
     end)
 
+    it("lets null be one of a list only where the type does", function()
+        assert.is_nil(reason({ type = { "string", "null" }, enum = { "a" } }, "null"))
+        assert.equal("must be string", reason({ type = "string", enum = { "a" } }, "null"))
+        assert.equal("must be one of a", reason({ type = "string", enum = { "a" } }, '"b"'))
+    end)
+
     it("says which field is wrong", function()
         local described = {
             type = "object", required = { "a" },
