@@ -11,10 +11,12 @@ from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
-from control_plane.core.plugins import Section, hookimpl
-from control_plane.limits import documents, manifest, permissions, routes, service
+from control_plane.core.plugins import Job, Section, hookimpl
+from control_plane.limits import documents, manifest, permissions, routes, seeding, service
 from control_plane.limits.models import Limit
 from control_plane.limits.schemas import LimitSchema
+
+_SEED_SECONDS = 1
 
 
 @hookimpl
@@ -39,6 +41,12 @@ def yumen_config_sections() -> Iterable[Section]:
 def yumen_manifest_kinds() -> Iterable[Kind]:
     """Return how limits stand in a manifest."""
     return [manifest.LIMITS]
+
+
+@hookimpl
+def yumen_jobs() -> Iterable[Job]:
+    """Return the job that tells Redis what was used of counters that it lost."""
+    return [Job("rebuild_counters", every_seconds=_SEED_SECONDS, run=seeding.Seeder().run)]
 
 
 @hookimpl

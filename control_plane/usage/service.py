@@ -17,7 +17,8 @@ from control_plane.core.errors import Invalid
 from control_plane.core.pagination import decode_cursor, encode_cursor
 from control_plane.core.types import plain
 from control_plane.usage import periods
-from control_plane.usage.models import Grouping, UsageEvent
+from control_plane.usage.decoding import event_row
+from control_plane.usage.models import Grouping, UsageEvent, UsagePending
 from control_plane.usage.periods import Period
 
 _EXACT = Context(prec=80)
@@ -76,6 +77,50 @@ class EventPage:
 
     events: Sequence[dict[str, Any]]
     next_cursor: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Which calls: those that have all of these that are not None."""
+
+    tenant_id: uuid.UUID | None = None
+    key_id: uuid.UUID | None = None
+    model_id: uuid.UUID | None = None
+    user_id: str | None = None
+    endpoint: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """What calls have used."""
+
+    calls: int
+    """With those that are under way."""
+    tokens: int
+
+
+def count_used(session: Session, period: Period, chosen: Chosen) -> Used:
+    """Return what the *chosen* calls used that began in *period*, of whatever outcome."""
+    start, end = (periods.microseconds(each) for each in (period.start, period.end))
+    wanted = {name: value for name, value in vars(chosen).items() if value is not None}
+    tokens = func.coalesce(UsageEvent.tokens_in, 0) + func.coalesce(UsageEvent.tokens_out, 0)
+    query = select(func.count(), func.coalesce(func.sum(tokens), 0)).where(
+        UsageEvent.day.between(period.start.date(), period.end.date()),
+        UsageEvent.started_us >= start,
+        UsageEvent.started_us < end,
+        *(getattr(UsageEvent, name) == value for name, value in wanted.items()),
+    )
+    calls, used = session.execute(query).one()
+    begun = (
+        event_row(pending.writer, pending.record)
+        for pending in session.scalars(select(UsagePending))
+    )
+    under_way = sum(
+        start <= row["started_us"] < end
+        and all(row[name] == value for name, value in wanted.items())
+        for row in begun
+    )
+    return Used(calls + under_way, int(used))
 
 
 def sum_usage(

@@ -54,6 +54,7 @@ UPSTREAM = """
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ default_type application/json; return 200 '{answer}'; }}
+        location = /count {{ stub_status; }}
         location /v1/completions {{
             default_type text/event-stream;
             content_by_lua_block {{
