@@ -102,13 +102,13 @@ class Connection:
             parts.append(part[:-2])
 
 
-async def _run(target: Target, rate: int, seconds: float, prefix: str) -> Answers:
+async def _run(target: Target, rate: int, seconds: float, prefix: str, *, streams: bool) -> Answers:
     answers = Answers()
     idle: list[Connection] = []
 
     async def one(number: int) -> None:
         request_id = f"{prefix}-{number}"
-        stream = number % 4 == 0
+        stream = streams and number % 4 == 0
         connection = idle.pop() if idle else Connection(target)
         answers.sent.add(request_id)
         try:
@@ -132,9 +132,9 @@ async def _run(target: Target, rate: int, seconds: float, prefix: str) -> Answer
     return answers
 
 
-def run(target: Target, rate: int, seconds: float, prefix: str) -> Answers:
-    """Send *rate* requests a second for *seconds*; every fourth is a stream."""
-    return asyncio.run(_run(target, rate, seconds, prefix))
+def run(target: Target, rate: int, seconds: float, prefix: str, *, streams: bool = True) -> Answers:
+    """Send *rate* requests a second for *seconds*; with *streams* every fourth is one."""
+    return asyncio.run(_run(target, rate, seconds, prefix, streams=streams))
 
 
 def start_load(stack: Stack, rate: int, seconds: float, prefix: str) -> subprocess.Popen[bytes]:
