@@ -179,19 +179,20 @@ end
 
 
 --- One refill for all that is lacking; a worker that meets another's refill waits for it.
+-- @return whether Redis was asked
 local function refill(self, holding, lacking)
     local first = holding.counters[lacking[1]]
     if not self.store:add(first.lock, true, LOCK_SECONDS) then
         self.wait(WAIT_SECONDS)
-        return true
+        return false
     end
     local counters, needs = {}, {}
     for n, i in ipairs(lacking) do
         counters[n], needs[n] = holding.counters[i], holding.costs[i]
     end
-    local ok = exchange(self, counters, needs)
+    exchange(self, counters, needs)
     self.store:delete(first.lock)
-    return ok
+    return true
 end
 
 
@@ -240,11 +241,11 @@ function _M.take(self, plan, tokens)
         if not lacking then
             return refuse(self, holding, i, ms)
         elseif #lacking > 0 then
-            tries = tries + 1
             if tries > MOST_TRIES and not late then
                 return refuse(self, holding, lacking[1], WAIT_SECONDS * 1000)
             end
-            refill(self, holding, lacking)
+            -- Another's refill may be long in coming, when Redis does not answer: it is no try.
+            tries = refill(self, holding, lacking) and tries + 1 or tries
             now = self.clock()
             renew(self, holding, now)
         end
