@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from control_plane.core import pagination
@@ -65,3 +66,12 @@ def yumen_export_tenant(
 def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the names of upstreams and routes."""
     return upstreams.upstream_names(session, ids) | routes.route_names(session, ids)
+
+
+@hookimpl
+def yumen_tenant_has(
+    session: Session, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID
+) -> bool:
+    """Tell whether the tenant has this route."""
+    query = select(Route.id).where(Route.tenant_id == tenant_id, Route.id == object_id)
+    return kind == "route" and session.scalar(query) is not None

@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from control_plane.core.database import Database
 from control_plane.tenants import Tenant
 from tests import factories
+from tests.unit.control_plane.routing.bodies import ROUTE, UPSTREAM
 
 URL = "/api/limits"
 BODY = {"name": "all requests", "scope": ["tenant"], "limit": 100, "window": "minute"}
@@ -156,6 +157,23 @@ def test_a_key_must_be_the_tenants_own_and_may_go_later(
     assert client.delete(gone, headers={**operator, **factories.ANY}).status_code == 204
     headers = {**operator, **factories.ANY}
     assert client.patch(url, json={"limit": 5}, headers=headers).status_code == 200
+
+
+def test_a_route_must_be_the_tenants_own(
+    client: FlaskClient, database: Database, operator: dict[str, str], tenant: Tenant
+) -> None:
+    other = factories.make_tenant(database)
+    upstream = client.post("/api/upstreams", json={**UPSTREAM, "isShared": True}, headers=operator)
+    route = client.post(
+        f"/api/tenants/{tenant.id}/routes",
+        json={**ROUTE, "upstream": upstream.json["id"]},
+        headers=operator,
+    )
+    match = {"route": route.json["id"]}
+    assert make(client, operator, tenant, match=match).json["match"] == {**NO_MATCH, **match}
+    refused = make(client, operator, other, match=match)
+    assert refused.status_code == 422
+    assert refused.json["errors"][0]["pointer"] == "#/match/route"
 
 
 def test_names_are_unique_in_a_tenant_and_on_the_platform(
