@@ -89,6 +89,8 @@ class GatewaySettings:
     allowance_memory_mb: int
     ca_file: str
     upstream_slots: int
+    counted_services: int
+    counted_tenants: int
     trusted_proxies: tuple[str, ...]
     client_header_seconds: int
     client_body_seconds: int

@@ -7,6 +7,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from control_plane.contract.telemetry import COUNTS
 from control_plane.core import addresses
 from control_plane.core.root import project_root
 from control_plane.core.settings import Settings
@@ -14,6 +15,8 @@ from control_plane.gateway.nginx import RenderError
 
 LOG_LEVELS: Final = {"debug": "info", "info": "notice", "warning": "warn", "error": "error"}
 _OPEN_FILES: Final = 65536
+_COUNT_BYTES: Final = 128
+"""What shared memory takes for one number and its name."""
 _PATH: Final = re.compile(r"/[\w./+@~:,= -]*")
 _LIMITS: Final = {
     "workers": (1, 512),
@@ -25,6 +28,8 @@ _LIMITS: Final = {
     "config_memory_mb": (1, 65536),
     "allowance_memory_mb": (1, 65536),
     "upstream_slots": (1, 4096),
+    "counted_services": (1, 5000),
+    "counted_tenants": (1, 5000),
     "client_header_seconds": (1, 3600),
     "client_body_seconds": (1, 3600),
 }
@@ -44,6 +49,7 @@ def template_values(settings: Settings, modules: list[str]) -> Values:
     values["ca_file"] = _path("gateway.ca_file", settings.gateway.ca_file)
     values["listen"] = listen_address(settings)
     values["trusted_proxies"] = _networks(settings)
+    values["telemetry_memory_mb"] = _telemetry_memory(settings)
     values["user"] = _user(settings.state)
     values["open_files"] = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     if settings.logging.level not in LOG_LEVELS:
@@ -63,6 +69,12 @@ def listen_address(settings: Settings) -> str:
     except ValueError as error:
         raise RenderError("gateway.host must be an IP address, such as 127.0.0.1.") from error
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _telemetry_memory(settings: Settings) -> int:
+    """Return the megabytes that hold what a node counts of so many services and tenants."""
+    counted = settings.gateway.counted_services + settings.gateway.counted_tenants
+    return 2 + counted * len(COUNTS) * _COUNT_BYTES // 2**20
 
 
 def _networks(settings: Settings) -> list[str]:

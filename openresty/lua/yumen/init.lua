@@ -12,6 +12,7 @@ local request = require "yumen.core.request"
 local response = require "yumen.core.response"
 local router = require "yumen.router"
 local signals = require "yumen.signals"
+local telemetry = require "yumen.telemetry"
 local upstream = require "yumen.upstream"
 local web_sockets = require "yumen.web_sockets"
 
@@ -22,6 +23,7 @@ local _M = {}
 function _M.init()
     node.load()
     pipeline.load_named(node.policies)
+    telemetry.init()
     config.init()
     allowance.init()
 end
@@ -37,6 +39,7 @@ function _M.init_worker()
     breakers.init_worker()
     signals.init_worker()
     web_sockets.init_worker()
+    telemetry.init_worker(dialect.CODES)
 end
 
 

@@ -9,12 +9,14 @@ local redis_client = require "yumen.core.redis"
 local semaphore = require "ngx.semaphore"
 local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
+local telemetry = require "yumen.telemetry"
 
 local exiting = ngx.worker.exiting
 local sleep = ngx.sleep
 local timer_at = ngx.timer.at
 
 local EVERY_SECONDS = 1
+local FACTS_MS = 900                   -- at least, also when something changes more often
 local AGREE_SECONDS = 0.003
 local MOST_WAITS = 300                 -- for workers that are behind, so a second
 local TURNS = 500
@@ -26,6 +28,43 @@ local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"moreRefusal
 local _M = {}
 
 local changed = semaphore.new()
+local facts = {}                       -- name -> function
+local facts_at = 0
+
+
+--- Say something of this node each second, as the field `name` of its hash in Redis.
+-- @param name  of the field, such as "breakers"; one that is there already is replaced
+-- @param fn    returns a table, or its JSON; nil is nothing to say. It may yield. Any worker may
+--              call it: what it tells must stand in memory that all share.
+function _M.add(name, fn)
+    facts[name] = fn
+end
+
+
+--- What `name` says now; nil when nobody added it or it failed.
+function _M.fact(name)
+    local fn = facts[name]
+    if not fn then
+        return nil
+    end
+    local ok, said = pcall(fn)
+    if not ok then
+        log.error("node status: ", name, ": ", said)
+        return nil
+    end
+    return said
+end
+
+
+--- name -> JSON, of all that has something to say.
+local function gather_facts()
+    local said = {}
+    for name in pairs(facts) do
+        local fact = _M.fact(name)
+        said[name] = type(fact) == "table" and json.encode(fact) or fact
+    end
+    return said
+end
 
 
 local function report(redis)
@@ -36,8 +75,19 @@ local function report(redis)
     local status = STATUS:format(node.node, workers.epoch, workers.number,
                                  json.encode_list(refusals), tostring(more), capacity, free,
                                  json.encode_list(workers.pids), now, documents.contract)
+    local said = now - facts_at >= FACTS_MS and gather_facts() or nil
     redis:init_pipeline()
     redis:hset(keys.node .. node.node, "status", status)
+    if said then
+        facts_at = now
+        for name in pairs(facts) do
+            if said[name] then
+                redis:hset(keys.node .. node.node, name, said[name])
+            else
+                redis:hdel(keys.node .. node.node, name)
+            end
+        end
+    end
     redis:zadd(keys.nodes, now, node.node)
     assert(redis:commit_pipeline())
 end
@@ -91,6 +141,7 @@ end
 
 --- Start reporting; one worker does.
 function _M.start()
+    _M.add("services", telemetry.snapshot)
     timer_at(0, run)
 end
 

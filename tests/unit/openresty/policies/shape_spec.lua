@@ -60,6 +60,7 @@ describe("policies", function()
             "900 http_proxy",
             "500 open_streams",
             "100 usage_meter",
+            "50 telemetry",
         }, order)
     end)
 end)
