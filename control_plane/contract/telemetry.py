@@ -19,7 +19,7 @@ OUTCOMES = (
 `ok`: answered whole, below 400. `client_error`: the upstream answered 4xx. `upstream_error`: it
 answered 5xx, or what cannot be passed on. `timeout`: it did not answer in time. `unreachable`: no
 connection, or closed before an answer. `broken`: the answer ended early. `aborted`: the client
-left. `refused`: by the gateway, the upstream was not asked.
+left, or the gateway ended the answer. `refused`: by the gateway, the upstream was not asked.
 """
 
 FAILURES = ("upstream_error", "timeout", "unreachable", "broken")

@@ -8,6 +8,7 @@ local clock = require "yumen.core.clock"
 local config = require "yumen.config"
 local core = require "yumen.breaker"
 local fleet = require "yumen.breaker.fleet"
+local node_status = require "yumen.node_status"
 local outcome = require "yumen.breaker.outcome"
 local request = require "yumen.core.request"
 local signals = require "yumen.signals"
@@ -200,6 +201,7 @@ end
 --- In each worker, once.
 function _M.init_worker()
     math.randomseed(clock.micros() % 2147483647 + ngx.worker.pid())
+    node_status.add("breakers", _M.status)
     signals.listen("breaker", function(id, signal, seconds)
         fleet.follow({ id = id, store = store }, signal, seconds)
     end)

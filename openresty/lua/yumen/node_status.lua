@@ -34,8 +34,8 @@ local facts_at = 0
 
 --- Say something of this node each second, as the field `name` of its hash in Redis.
 -- @param name  of the field, such as "breakers"; one that is there already is replaced
--- @param fn    returns a table, or its JSON; nil is nothing to say. It may yield. Any worker may
---              call it: what it tells must stand in memory that all share.
+-- @param fn    returns a table, or its JSON; nil is nothing to say. It may yield. The worker that
+--              reports calls it, worker 0.
 function _M.add(name, fn)
     facts[name] = fn
 end

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from control_plane.contract import keys
+from control_plane.core.clock import now
 from tests.breakers import FAILING, HOST, Fleet, Hanging, answers_after, fleet, is_refused, rule
 from tests.gateway import NginxServer
 from tests.stack import until
@@ -32,6 +34,17 @@ def nodes(two_nodes: Fleet) -> Iterator[Fleet]:
     yield two_nodes
     two_nodes.upstream.reset()
     two_nodes.breakers()
+
+
+def reported(nodes: Fleet, node: str, breaker: str) -> str | None:
+    """Return the breaker's status in the node's report; check what else it says."""
+    text = nodes.nodes[0].client.hget(keys.node(node), "breakers")
+    found = json.loads(text).get(breaker) if text else None
+    if not found:
+        return None
+    assert set(found) == {"status", "since", "reason", "generation"}
+    assert abs(found["since"] / 1000 - now().timestamp()) < 60
+    return str(found["status"])
 
 
 def pause(seconds: float) -> None:
@@ -63,6 +76,8 @@ def test_what_one_node_finds_out_all_know_at_once(nodes: Fleet) -> None:
     (breaker,) = nodes.breakers(rule(resetTimeout=30))
     nodes.fail(4)
     event = nodes.wait_for(breaker, "open", "node-b", 5)
+    for name in ("node-a", "node-b"):
+        until(lambda name=name: reported(nodes, name, breaker) == "open", f"{name} reports it", 8)
     assert (event["by"], event["reason"]) == ("node-a", "4 of 4 calls failed in 30 s")
     nodes.upstream.reset()
     # Each worker of both.

@@ -24,7 +24,9 @@ end
 
 --- How the answer ended that an upstream had begun.
 local function of_answer(ctx, status)
-    if status >= 500 then
+    if ctx.code == "upstream_timeout" then
+        return "timeout"              -- its head came when the time of the whole call was over
+    elseif status >= 500 then
         return UPSTREAM_ERROR
     elseif ctx.code then
         return UPSTREAM_ERROR         -- an answer of a model that is not passed on

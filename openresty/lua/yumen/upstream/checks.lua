@@ -5,6 +5,7 @@
 local config = require "yumen.config"
 local health = require "yumen.upstream.health"
 local log = require "yumen.core.log"
+local node_status = require "yumen.node_status"
 local peers = require "yumen.upstream.peers"
 local shm = require "yumen.core.shm"
 local standing = require "yumen.upstream.standing"
@@ -190,6 +191,7 @@ function _M.start(make_target)
             all_changed = true
         end
     end)
+    node_status.add("targets", _M.report)
     timer_at(0, run)
 end
 
