@@ -12,5 +12,6 @@ ROOMS = (
     "control_plane.service_clients",
     "control_plane.single_sign_on",
     "control_plane.limits",
+    "control_plane.resilience",
     "control_plane.publishing",
 )

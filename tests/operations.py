@@ -24,6 +24,8 @@ _UPSTREAM = {
     "targets": [{"host": "203.0.114.9", "port": 443}],
     "serverName": "shop.example.com",
 }
+_BREAKER = {"serviceName": "upstream"}
+_BREAKERS = "/api/circuit-breakers/{breaker_id}"
 _UPSTREAMS = "/api/upstreams/{upstream_id}"
 _ROUTE = {"name": "shop", "path": {"kind": "prefix", "value": "/shop"}}
 _ROUTES = "/api/tenants/{tenant_id}/routes"
@@ -79,6 +81,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/limits"): _LIMIT,
     ("put", _LIMITS): _LIMIT,
     ("patch", _LIMITS): {"limit": 5},
+    ("post", "/api/circuit-breakers"): _BREAKER,
+    ("put", _BREAKERS): _BREAKER,
+    ("patch", _BREAKERS): {"mode": "disabled"},
     ("post", "/api/upstreams"): _UPSTREAM,
     ("put", _UPSTREAMS): _UPSTREAM,
     ("patch", _UPSTREAMS): {"name": "changed"},
@@ -109,6 +114,8 @@ def good_body(method: str, path: str, ids: Mapping[str, str]) -> dict[str, Any]:
         return {"modelId": ids["model_id"]}
     if good is _ROUTE:
         return {**_ROUTE, "upstream": ids["upstream_id"]}
+    if good is _BREAKER:
+        return {"serviceName": f"upstream:{ids['upstream_id']}"}
     return good
 
 
@@ -134,6 +141,10 @@ def make_one_of_each(
     return {
         "tenant_id": str(tenant.id),
         "upstream_id": upstream_id,
+        "breaker_id": make(
+            "/api/circuit-breakers",
+            {"serviceName": f"upstream:{upstream_id}", "tenantId": str(tenant.id)},
+        ),
         "route_id": make(f"{url}/routes", {**_ROUTE, "upstream": upstream_id}),
         "user_id": user_id,
         "role_id": make("/api/roles", {**_ROLE, "tenantId": str(tenant.id)}),

@@ -69,6 +69,12 @@ def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collec
 
 
 @hookimpl
+def yumen_services(session: Session, tenant_id: uuid.UUID | None, name: str) -> Collection[str]:
+    """Return the key of the AI model that *name* names, if there is one."""
+    return service.service_keys(session, tenant_id, name)
+
+
+@hookimpl
 def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID, str]:
     """Return the names of AI models."""
     return service.model_names(session, ids)

@@ -1,5 +1,6 @@
 """What can be done with AI models and with a tenant's use of them."""
 
+import contextlib
 import dataclasses
 import uuid
 from collections.abc import Collection, Mapping, Sequence
@@ -278,3 +279,13 @@ def daily_limits(
         query = query.where(config.tenant_id.in_(tenant_ids))
     rows = session.execute(query.order_by(config.tenant_id, config.model_id))
     return [(tenant, model, int(limit)) for tenant, model, limit in rows if limit is not None]
+
+
+def service_keys(session: Session, tenant_id: uuid.UUID | None, name: str) -> list[str]:
+    """Return `model:<id>` of the model that has this name, or this key; a tenant must have it."""
+    named = AIModel.name == name
+    if name.startswith("model:"):
+        with contextlib.suppress(ValueError):
+            named |= AIModel.id == uuid.UUID(name.removeprefix("model:"))
+    query = _models_of(session, tenant_id).where(named)
+    return [f"model:{model.id}" for model in session.scalars(query)]

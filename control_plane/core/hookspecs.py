@@ -105,6 +105,14 @@ def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID,
 
 
 @hookspec
+def yumen_services(session: Session, tenant_id: uuid.UUID | None, name: str) -> Collection[str]:
+    """Return the keys (`model:<id>`, `upstream:<id>`) of the room's services that *name* names.
+
+    A service is named by its name or by its key. With a tenant only those that it may call count.
+    """
+
+
+@hookspec
 def yumen_export_tenant(
     session: Session, tenant_id: uuid.UUID
 ) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:

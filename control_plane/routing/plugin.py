@@ -75,3 +75,9 @@ def yumen_tenant_has(
     """Tell whether the tenant has this route."""
     query = select(Route.id).where(Route.tenant_id == tenant_id, Route.id == object_id)
     return kind == "route" and session.scalar(query) is not None
+
+
+@hookimpl
+def yumen_services(session: Session, tenant_id: uuid.UUID | None, name: str) -> Collection[str]:
+    """Return the keys of the upstreams that *name* names."""
+    return upstreams.service_keys(session, tenant_id, name)

@@ -1,5 +1,6 @@
 """The verbs of upstreams."""
 
+import contextlib
 import uuid
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -171,3 +172,14 @@ def upstream_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UU
     """Return the names of those of *ids* that are upstreams."""
     rows = session.execute(select(Upstream.id, Upstream.name).where(Upstream.id.in_(ids)))
     return {upstream_id: name for upstream_id, name in rows}  # noqa: C416 - a Row is no pair
+
+
+def service_keys(session: Session, tenant_id: uuid.UUID | None, name: str) -> list[str]:
+    """Return `upstream:<id>` of the usable upstreams that have this name, or this key."""
+    named = Upstream.name == name
+    if name.startswith("upstream:"):
+        with contextlib.suppress(ValueError):
+            named |= Upstream.id == uuid.UUID(name.removeprefix("upstream:"))
+    with tenancy.platform_context():  # the shared ones are nobody's
+        found = session.scalars(select(Upstream.id).where(named, _usable(tenant_id)))
+        return [f"upstream:{upstream_id}" for upstream_id in found]

@@ -33,6 +33,8 @@ limits:
 upstreams:
   - {name: sms, isShared: true, serverName: sms.example.com,
      targets: [{host: 93.184.216.34, port: 443}]}
+circuitBreakers:
+  - {name: gpt is away, serviceName: gpt, slowCallMilliseconds: 9000, countedStatuses: [429, 503]}
 tenants:
   - id: 0198c0de-0000-7000-8000-000000000001
     name: 诊所
@@ -66,6 +68,10 @@ tenants:
       - {name: sms, path: {kind: regex, value: "/sms/[0-9]+"}, upstream: platform/sms,
          rewrite: {path: /send}, headers: [{name: X-Sms}], authentication: [],
          requestHeaders: {set: {X-Tenant: clinic}, remove: [Cookie]}}
+    circuitBreakers:
+      - {name: cart, serviceName: shop, endpoint: /shop/cart, mode: disabled,
+         consecutiveFailures: null}
+      - {name: texts, serviceName: sms, resetTimeout: 10}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
     identityProviders:
@@ -94,15 +100,15 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, **SECRETS)[-1] == ("20 created, 0 changed, 0 deleted, 0 unchanged.")
+    assert here.apply(full, **SECRETS)[-1] == ("23 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
     assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    assert elsewhere.apply(copy, **COPIED)[-1].startswith("20 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("23 created,")
     assert elsewhere.run("export") == exported
     assert elsewhere.apply(copy, "--prune", **COPIED) == [
-        "0 created, 0 changed, 0 deleted, 20 unchanged."
+        "0 created, 0 changed, 0 deleted, 23 unchanged."
     ]
 
 
@@ -141,11 +147,17 @@ def test_a_folder_has_a_file_for_each_tenant(
     (folder / "tenants" / "mine.yaml").write_text("manifest: 1\n")
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    assert len(files) == 9
-    assert files[:4] == ["identityProviders.yaml", "limits.yaml", "models.yaml", "roles.yaml"]
-    assert files[4] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
+    assert len(files) == 10
+    assert files[:5] == [
+        "circuitBreakers.yaml",
+        "identityProviders.yaml",
+        "limits.yaml",
+        "models.yaml",
+        "roles.yaml",
+    ]
+    assert files[5] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
-    assert lines[-1].startswith("20 created,")
+    assert lines[-1].startswith("23 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.

@@ -1,0 +1,1 @@
+"""Resilience (韧性): when ailing services are let rest."""

@@ -1,0 +1,10 @@
+"""Rights of the room resilience."""
+
+from control_plane.core.auth import Permission, Role
+
+READ = Permission("resilience:read", "See circuit breakers.")
+WRITE = Permission(
+    "resilience:write", "Decide when a service is no longer called.", role=Role.ADMIN
+)
+
+ALL = (READ, WRITE)
