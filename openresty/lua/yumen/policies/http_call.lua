@@ -82,13 +82,15 @@ local function change_credentials(call, route)
 end
 
 
---- The upstream's document; nil when there is none any more.
+--- The upstream's document; nil when there is none any more. Another tenant's is as if it were not
+-- there, whatever the route says.
 local function upstream_of(ctx, id)
     local document = config.get("upstreams", id)
-    if document then
-        document.service_key = document.service_key or "upstream:" .. id
-        ctx.upstream, ctx.service = document, document.service_key
+    if not document or (document.tenant and document.tenant ~= ctx.tenant.id) then
+        return nil
     end
+    document.service_key = document.service_key or "upstream:" .. id
+    ctx.upstream, ctx.service = document, document.service_key
     return document
 end
 

@@ -126,6 +126,15 @@ def test_service_that_is_away(node: Node) -> None:
     assert (answer.status_code, answer.json()["code"]) == (503, "route_unavailable")
 
 
+def test_an_upstream_of_another_tenant_is_as_if_it_were_not_there(node: Node) -> None:
+    serve(node, route(), tenant=str(uuid.uuid4()))
+    answer = call(node, "/x")
+    assert (answer.status_code, answer.json()["code"]) == (503, "route_unavailable")
+    assert not node.upstream.received
+    serve(node, route(), tenant=node.tenant)
+    assert call(node, "/x").status_code == 200
+
+
 def test_plain_call_journals_its_end_alone(node: Node) -> None:
     serve(node, route("orders"))
     node.upstream.reset(respond(b"no such order", "404 Not Found"))
