@@ -189,8 +189,31 @@ local function portions_of_others(key, own)
 end
 
 
---- What a node may take of a bucket. The level and the portions that are out never exceed it, so
--- that what is spent in any time is at most `burst` and what was refilled in that time.
+--- The portions of a bucket that are out: all that were when it was last looked at, those of them
+-- that still are, and when the last of the others ended. Those are taken out.
+local function portions_of_bucket(key)
+    local all, still, ended = 0, 0, 0
+    local fields = call("HGETALL", key)
+    for i = 1, #fields, 2 do
+        local amount, until_ms = string.match(fields[i + 1], "^(%d+):(%d+)$")
+        if amount and string.sub(fields[i], 1, 2) == "n:" then
+            amount, until_ms = tonumber(amount), tonumber(until_ms)
+            all = all + amount
+            if until_ms > now then
+                still = still + amount
+            else
+                ended = max(ended, until_ms)
+                call("HDEL", key, fields[i])
+            end
+        end
+    end
+    return all, still, ended
+end
+
+
+--- What a node may take of a bucket. The level and the portions that are out never exceed it, at
+-- any moment since it was last looked at: a portion may have been spent just before it ended. So
+-- what is spent in any time is at most `burst` and what was refilled in that time.
 local function look_at_bucket(c)
     local fields = call("HMGET", c.key, "l", "t", "b", c.own)
     local level, at = tonumber(fields[1]), tonumber(fields[2])
@@ -199,11 +222,16 @@ local function look_at_bucket(c)
         call("DEL", c.key)
         level, at = 0, born              -- as if it had been emptied just before
     end
-    local until_ms = fields[4] and tonumber(string.match(fields[4], ":(%d+)$")) or 0
-    local back = until_ms > now and c.back or 0
-    local room = c.burst - portions_of_others(c.key, c.own) - c.have
-    level = level + max(0, now - at) * rate + back + max(0, -c.debt)
-    c.level = min(level, room) - max(0, c.debt)
+    local all, still, ended = portions_of_bucket(c.key)
+    if ended > at then
+        level, at = min(level + (ended - at) * rate, c.burst - all), ended
+    end
+    level = min(level + max(0, now - at) * rate, c.burst - still)
+    local own, until_ms = string.match(fields[4] or "", "^(%d+):(%d+)$")
+    local is_out = until_ms and tonumber(until_ms) > now
+    local others = still - (is_out and tonumber(own) or 0)
+    level = level + (is_out and c.back or 0) + max(0, -c.debt)
+    c.level = min(level, c.burst - others - c.have) - max(0, c.debt)
     c.rate, c.rest, c.ms, c.generation = rate, floor(c.level), LEASE_MS, 0
     c.retry = rate > 0 and max(20, ceil((c.need - c.level) / rate)) or SECONDS[c.window] * 1000
 end
