@@ -1,12 +1,16 @@
-"""PATCH as JSON merge patch (RFC 7396): what is named changes, null takes a value away."""
+"""How PUT and PATCH change what is there.
+
+PATCH is a JSON merge patch (RFC 7396): what is named changes, null takes a value away.
+"""
 
 from typing import Any
 
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from control_plane.core import auth, field_rights
 from control_plane.core.errors import Invalid
 from control_plane.core.problems import field_errors
+from control_plane.core.schemas import Schema
 
 MEDIA_TYPE = "application/merge-patch+json"
 
@@ -38,6 +42,25 @@ def merged(schema: type[Schema], current: Any, patch: dict[str, Any]) -> dict[st
     except ValidationError as error:
         raise Invalid(field_errors(error.messages)) from error
     return loaded
+
+
+def replaced(schema: type[Schema], current: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """Return *values* of a PUT together with what the actor may not write of *current*.
+
+    Raises:
+        Invalid: they do not go together.
+    """
+    form = schema()
+    kept = field_rights.unwritable(form, form.resource)
+    if not kept:
+        return values
+    names = [form.fields[name].attribute or name for name in kept]
+    whole = {name: getattr(current, name) for name in names} | values
+    try:
+        form.check_whole(whole)
+    except ValidationError as error:
+        raise Invalid(field_errors(error.messages)) from error
+    return whole
 
 
 def apply(target: Any, patch: Any) -> Any:

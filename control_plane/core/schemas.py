@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from apispec.ext.marshmallow import resolver
-from marshmallow import RAISE, ValidationError, fields, pre_load, validate
+from marshmallow import RAISE, ValidationError, fields, pre_load, validate, validates_schema
 from marshmallow import Schema as MarshmallowSchema
 
 from control_plane.contract import camel_case
@@ -66,9 +66,21 @@ class Schema(MarshmallowSchema):
         field_rights.refuse_unwritable(self, data)
         return super().load(data, **options)
 
+    def check_whole(self, values: Mapping[str, Any]) -> None:
+        """Refuse *values* that do not go together, each of them good by itself; for forms to say.
+
+        Raises:
+            ValidationError: it names the field to change.
+        """
+
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         """Name the field on the wire."""
         field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+    @validates_schema
+    def _check_whole(self, values: Mapping[str, Any], *, partial: object, **_: Any) -> None:
+        if not partial:  # else `merge_patch.replaced` does, which knows the rest
+            self.check_whole(values)
 
     @pre_load
     def _refuse_other_types(self, data: Any, **_: Any) -> Any:

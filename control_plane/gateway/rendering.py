@@ -99,9 +99,14 @@ def _parse(text: str) -> list[dict[str, Any]]:
     return directives
 
 
-def _tree(directives: list[dict[str, Any]]) -> list[Any]:
+def _tree(directives: list[dict[str, Any]], *, named: bool = True) -> list[Any]:
+    """Return names of directives and how many arguments they have; lines of `geo` have no name."""
     return [
-        (entry["directive"], len(entry["args"]), _tree(entry.get("block", [])))
+        (
+            entry["directive"] if named else None,
+            len(entry["args"]),
+            _tree(entry.get("block", []), named=entry["directive"] != "geo"),
+        )
         for entry in directives
     ]
 

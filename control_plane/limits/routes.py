@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from control_plane.core.api import Blueprint, session
 from control_plane.core.conditions import matched
-from control_plane.core.merge_patch import merged
+from control_plane.core.merge_patch import merged, replaced
 from control_plane.core.pagination import Page
 from control_plane.limits import permissions, service
 from control_plane.limits.models import Limit
@@ -59,6 +59,7 @@ class LimitById(MethodView):
     def put(self, values: dict[str, Any], limit_id: uuid.UUID) -> Limit:
         """Replace a limit; what was used of it stays used."""
         limit = matched(service.get_limit(session(), limit_id))
+        values = replaced(LimitUpdateSchema, limit, values)
         return service.update_limit(session(), limit, values)
 
     @blueprint.require(permissions.WRITE)

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from control_plane.contract.documents import METERS, ON_OUTAGE, SCOPES, WINDOWS
 from control_plane.contract.endpoints import ENDPOINTS
@@ -130,8 +130,7 @@ class LimitUpdateSchema(Schema):
     )
     is_active = fields.Boolean(load_default=True)
 
-    @validates_schema
-    def _refuse_senseless(self, values: Mapping[str, Any], **_: Any) -> None:
+    def check_whole(self, values: Mapping[str, Any]) -> None:
         """Refuse what is right by itself and makes no sense together."""
         errors: dict[str, list[str]] = {}
         window, burst = values["window"], values["burst"]

@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from control_plane.core.api import Blueprint, session
 from control_plane.core.conditions import matched
-from control_plane.core.merge_patch import merged
+from control_plane.core.merge_patch import merged, replaced
 from control_plane.core.pagination import Page
 from control_plane.resilience import permissions, service
 from control_plane.resilience.models import CircuitBreaker
@@ -61,6 +61,7 @@ class CircuitBreakerById(MethodView):
     def put(self, values: dict[str, Any], breaker_id: uuid.UUID) -> CircuitBreaker:
         """Replace a circuit breaker."""
         breaker = matched(service.get_breaker(session(), breaker_id))
+        values = replaced(CircuitBreakerUpdateSchema, breaker, values)
         return service.update_breaker(session(), breaker, **values)
 
     @blueprint.require(permissions.WRITE)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, validate, validates_schema
+from marshmallow import ValidationError, fields, validate
 
 from control_plane.contract.documents.breakers import BREAKER_MODES
 from control_plane.core.api import PageQuerySchema, Schema, SortField
@@ -103,9 +103,9 @@ class CircuitBreakerUpdateSchema(Schema):
         metadata={"description": "Statuses of the upstream that are failures."},
     )
 
-    @validates_schema
-    def _longest_is_longest(self, data: Mapping[str, Any], **_: Any) -> None:
-        if data["max_reset_timeout"] < data["reset_timeout"]:
+    def check_whole(self, values: Mapping[str, Any]) -> None:
+        """Refuse a longest time that is none."""
+        if values["max_reset_timeout"] < values["reset_timeout"]:
             raise ValidationError("Must not be less than resetTimeout.", "maxResetTimeout")
 
 

@@ -7,7 +7,7 @@ from flask.views import MethodView
 
 from control_plane.core.api import Blueprint, session
 from control_plane.core.conditions import matched
-from control_plane.core.merge_patch import merged
+from control_plane.core.merge_patch import merged, replaced
 from control_plane.core.pagination import Page
 from control_plane.routing import permissions
 from control_plane.routing.models import Route
@@ -56,6 +56,7 @@ class RouteById(MethodView):
     def put(self, values: dict[str, Any], tenant_id: uuid.UUID, route_id: uuid.UUID) -> Route:
         """Replace a route."""
         route = matched(routes.get_route(session(), tenant_id, route_id))
+        values = replaced(RouteUpdateSchema, route, values)
         return routes.update_route(session(), route, values)
 
     @blueprint.require(permissions.WRITE_ROUTES)

@@ -9,7 +9,7 @@ from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
 from control_plane.core.errors import NotFound
-from control_plane.core.merge_patch import merged
+from control_plane.core.merge_patch import merged, replaced
 from control_plane.core.pagination import Page
 from control_plane.routing import permissions, targets
 from control_plane.routing.models import Upstream
@@ -64,8 +64,8 @@ class UpstreamById(MethodView):
     @blueprint.response(200, UpstreamSchema)
     def put(self, values: dict[str, Any], upstream_id: uuid.UUID) -> Upstream:
         """Replace an upstream."""
-        matched(upstreams.get_upstream(session(), upstream_id))
-        return _update(upstream_id, values)
+        upstream = matched(upstreams.get_upstream(session(), upstream_id))
+        return _update(upstream_id, replaced(UpstreamUpdateSchema, upstream, values))
 
     @blueprint.require(permissions.WRITE_UPSTREAMS)
     @blueprint.merge_patch(UpstreamUpdateSchema)

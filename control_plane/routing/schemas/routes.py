@@ -1,5 +1,6 @@
 """Routes on the wire."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from marshmallow import ValidationError, fields, validate, validates_schema
@@ -241,15 +242,15 @@ class RouteUpdateSchema(Schema):
         metadata={"description": "What is taken: API keys, end users' tokens; [] asks for none."},
     )
 
-    @validates_schema(skip_on_field_errors=True)
-    def _fits_together(self, data: dict[str, Any], **_: Any) -> None:
-        is_prefix = data["path"]["kind"] == "prefix"
-        rewrite = data["rewrite"]
-        if data["strip_prefix"] and not is_prefix:
+    def check_whole(self, values: Mapping[str, Any]) -> None:
+        """Refuse ways to change a path that it does not have."""
+        is_prefix = values["path"]["kind"] == "prefix"
+        rewrite = values["rewrite"]
+        if values["strip_prefix"] and not is_prefix:
             raise ValidationError("Is for routes whose path is a prefix.", "stripPrefix")
-        if data["strip_prefix"] and rewrite is not None:
+        if values["strip_prefix"] and rewrite is not None:
             raise ValidationError("Must be null when stripPrefix is true.", "rewrite")
-        problem = names_problem([each["name"] for each in data["headers"]], frozenset())
+        problem = names_problem([each["name"] for each in values["headers"]], frozenset())
         if problem is not None:
             raise ValidationError(problem, "headers")
 

@@ -1,5 +1,6 @@
 """Upstreams on the wire."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_dump, validate, validates_schema
@@ -177,32 +178,36 @@ class UpstreamUpdateSchema(Schema):
     passive = fields.Nested(PassiveSchema, load_default=None, allow_none=True)
     retries = fields.Nested(RetriesSchema, load_default=lambda: RetriesSchema().load({}))
 
-    @validates_schema(skip_on_field_errors=True)
-    def _fits_together(self, data: dict[str, Any], **_: Any) -> None:
-        given = [bool(data["targets"]), data["service"] is not None, data["discovery"] is not None]
+    def check_whole(self, values: Mapping[str, Any]) -> None:
+        """Refuse targets, balancing and names that do not go together."""
+        given = [
+            bool(values["targets"]),
+            values["service"] is not None,
+            values["discovery"] is not None,
+        ]
         if sum(given) != 1:
             raise ValidationError(
                 "Must be given, or `service`, or `discovery`, and only one of them.", "targets"
             )
-        places = [(target["host"], target["port"]) for target in data["targets"]]
+        places = [(target["host"], target["port"]) for target in values["targets"]]
         if len(set(places)) < len(places):
             raise ValidationError("Must name each host and port once.", "targets")
-        if data["targets"] and not any(target["weight"] for target in data["targets"]):
+        if values["targets"] and not any(target["weight"] for target in values["targets"]):
             raise ValidationError("Must have one with a weight.", "targets")
-        is_fixed = data["pass_host"] == PASS_HOST[-1]
-        if is_fixed is (data["host"] is None):
+        is_fixed = values["pass_host"] == PASS_HOST[-1]
+        if is_fixed is (values["host"] is None):
             raise ValidationError("Is given when passHost is fixed, and only then.", "host")
-        if (data["balancing"] == "consistentHash") is (data["hash_on"] is None):
+        if (values["balancing"] == "consistentHash") is (values["hash_on"] is None):
             raise ValidationError("Is given with consistentHash, and only then.", "hashOn")
-        self._check_server_name(data)
+        self._check_server_name(values)
 
-    def _check_server_name(self, data: dict[str, Any]) -> None:
-        if data["scheme"] == "http" and data["server_name"] is not None:
+    def _check_server_name(self, values: Mapping[str, Any]) -> None:
+        if values["scheme"] == "http" and values["server_name"] is not None:
             raise ValidationError("Is for https only.", "serverName")
         if (
-            data["scheme"] == "https"
-            and data["server_name"] is None
-            and one_name(data["targets"]) is None
+            values["scheme"] == "https"
+            and values["server_name"] is None
+            and one_name(values["targets"]) is None
         ):
             raise ValidationError(
                 "Must be given: the targets are not all at one host name.", "serverName"
