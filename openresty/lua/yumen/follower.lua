@@ -5,20 +5,17 @@
 local documents = require "yumen.documents"
 local keys = require "contract.keys"
 local loader = require "yumen.loader"
-local log = require "yumen.core.log"
-local node = require "yumen.core.node"
 local node_status = require "yumen.node_status"
 local redis_client = require "yumen.core.redis"
+local redis_session = require "yumen.core.redis_session"
 local json = require "yumen.core.json"
 local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
 
-local exiting = ngx.worker.exiting
 local match = string.match
 local min = math.min
 local null = redis_client.null
 local sleep = ngx.sleep
-local timer_at = ngx.timer.at
 local tonumber = tonumber
 
 -- A worker that was told to finish does so after this at the latest.
@@ -27,16 +24,11 @@ local FIRST_BLOCK_MS = 1
 local TIMEOUT_MS = BLOCK_MS + 2000
 local ENTRIES = 100
 local CHUNK = 100                     -- documents at once, about 1 ms, between which it serves
-local TURNS = 500                     -- then a new timer, which frees what the old one gathered
 local STALE_SECONDS = 0.2
--- Short: what was revoked while Redis was away is refused within a second of its return.
-local SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 
 local _M = {}
 
 local config                          -- yumen.config, handed in: it requires this module
-local pause = SHORTEST_PAUSE
-local trouble                         -- what was logged last of a Redis that is away
 
 
 --- The fields of a log entry {id, {name, value, ...}}.
@@ -156,42 +148,16 @@ local function turn(redis, block_ms)
 end
 
 
-local function session()
-    local redis = assert(redis_client.connect(node.redis, TIMEOUT_MS))
-    local block_ms = FIRST_BLOCK_MS
-    for _ = 1, TURNS do
-        if exiting() then
-            break
-        end
-        block_ms = turn(redis, block_ms)
-        pause, trouble = SHORTEST_PAUSE, nil
-    end
-    redis_client.release(redis)
-end
-
-
-local function follow(premature)
-    if premature or exiting() then
-        return
-    end
-    local ok, err = pcall(session)
-    local delay = 0
-    if not ok then
-        if err ~= trouble then
-            log.warn("configuration: ", err, "; trying again until it can be followed")
-            trouble = err
-        end
-        delay = pause
-        pause = min(pause * 2, LONGEST_PAUSE)
-    end
-    timer_at(delay, follow)
+--- At once, so that it is soon known whether Redis is there.
+local function begin()
+    return FIRST_BLOCK_MS
 end
 
 
 --- Start following in this worker.
 function _M.start(of_config)
     config = of_config
-    timer_at(0, follow)
+    redis_session.keep("configuration", TIMEOUT_MS, begin, turn)
     if ngx.worker.id() == 0 then
         node_status.start()
     end

@@ -5,22 +5,18 @@ local json = require "yumen.core.json"
 local keys = require "contract.keys"
 local log = require "yumen.core.log"
 local node = require "yumen.core.node"
-local redis_client = require "yumen.core.redis"
+local redis_session = require "yumen.core.redis_session"
 local semaphore = require "ngx.semaphore"
 local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
 local telemetry = require "yumen.telemetry"
 
-local exiting = ngx.worker.exiting
 local sleep = ngx.sleep
-local timer_at = ngx.timer.at
 
 local EVERY_SECONDS = 1
 local FACTS_MS = 900                   -- at least, also when something changes more often
 local AGREE_SECONDS = 0.003
 local MOST_WAITS = 300                 -- for workers that are behind, so a second
-local TURNS = 500
-local PAUSE = 1
 
 local STATUS = '{"node":"%s","epoch":%d,"revision":%d,"refusals":%s,"moreRefusals":%s,'
     .. '"memoryBytes":%d,"memoryFreeBytes":%d,"workers":%s,"seenAt":%d,"contract":%d}'
@@ -104,30 +100,11 @@ local function wait_for_agreement()
 end
 
 
-local function session()
-    local redis = assert(redis_client.connect(node.redis))
-    for _ = 1, TURNS do
-        if exiting() then
-            break
-        end
-        report(redis)
-        if changed:wait(EVERY_SECONDS) then
-            wait_for_agreement()
-        end
+local function turn(redis)
+    report(redis)
+    if changed:wait(EVERY_SECONDS) then
+        wait_for_agreement()
     end
-    redis_client.release(redis)
-end
-
-
-local function run(premature)
-    if premature or exiting() then
-        return
-    end
-    local ok, err = pcall(session)
-    if not ok then
-        log.warn("node status: ", err)
-    end
-    timer_at(ok and 0 or PAUSE, run)
 end
 
 
@@ -142,7 +119,7 @@ end
 --- Start reporting; one worker does.
 function _M.start()
     _M.add("services", telemetry.snapshot)
-    timer_at(0, run)
+    redis_session.keep("node status", nil, nil, turn)
 end
 
 

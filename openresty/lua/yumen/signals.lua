@@ -9,26 +9,21 @@ local keys = require "contract.keys"
 local log = require "yumen.core.log"
 local node = require "yumen.core.node"
 local redis_client = require "yumen.core.redis"
+local redis_session = require "yumen.core.redis_session"
 local scripts = require "contract.signals"
 
-local exiting = ngx.worker.exiting
 local find = string.find
-local max, min = math.max, math.min
+local max = math.max
 local millis = clock.monotonic_millis
 local null = redis_client.null
 local sub = string.sub
-local timer_at = ngx.timer.at
 local tonumber = tonumber
 
 local dict = ngx.shared.yumen_signals
 
 local BLOCK_MS = 1000
-local FIRST_BLOCK_MS = 1
 local TIMEOUT_MS = BLOCK_MS + 2000
 local ENTRIES = 100
--- Then everything is read again: a new timer frees what the old one gathered.
-local TURNS = 500
-local SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 0.4
 local VERSION = "~version"
 -- What has ended is known a little longer, so that nothing older takes its place.
 local MEMORY_SECONDS = 60
@@ -37,8 +32,6 @@ local _M = {}
 
 local listeners = {}                   -- kind -> functions
 local known, known_version = {}, nil   -- kind -> id -> signal, false for none; of this worker
-local pause = SHORTEST_PAUSE
-local trouble
 
 
 --- Call `listener(id, signal, seconds)` in worker 0 for each signal of a kind that comes in:
@@ -87,8 +80,8 @@ end
 
 
 --- One wait for news after the entry `last`; returns the newest one's id.
-local function turn(redis, last, block_ms)
-    local reply = assert(redis:xread("COUNT", ENTRIES, "BLOCK", block_ms, "STREAMS", keys.signals,
+local function turn(redis, last)
+    local reply = assert(redis:xread("COUNT", ENTRIES, "BLOCK", BLOCK_MS, "STREAMS", keys.signals,
                                      last))
     if reply == null then
         return last
@@ -99,39 +92,6 @@ local function turn(redis, last, block_ms)
         take(entry[2][2], entry[2][4], tonumber(last:match("^%d+")))
     end
     return last
-end
-
-
-local function session()
-    local redis = assert(redis_client.connect(node.redis, TIMEOUT_MS))
-    local last = read_all(redis)
-    local block_ms = FIRST_BLOCK_MS
-    for _ = 1, TURNS do
-        if exiting() then
-            break
-        end
-        last = turn(redis, last, block_ms)
-        block_ms, pause, trouble = BLOCK_MS, SHORTEST_PAUSE, nil
-    end
-    redis_client.release(redis)
-end
-
-
-local function follow(premature)
-    if premature or exiting() then
-        return
-    end
-    local ok, err = pcall(session)
-    local delay = 0
-    if not ok then
-        if err ~= trouble then
-            log.warn("signals: ", err, "; what is known holds until its end")
-            trouble = err
-        end
-        delay = pause
-        pause = min(pause * 2, LONGEST_PAUSE)
-    end
-    timer_at(delay, follow)
 end
 
 
@@ -196,7 +156,7 @@ end
 --- In each worker, once.
 function _M.init_worker()
     if ngx.worker.id() == 0 then
-        timer_at(0, follow)
+        redis_session.keep("signals", TIMEOUT_MS, read_all, turn)
     end
 end
 
