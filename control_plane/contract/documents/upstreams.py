@@ -90,7 +90,6 @@ class RetriesDocument(Document):
     """How often a failed call is sent again, to another target where there is one."""
 
     attempts = _whole("Times that a call is sent again at most; 0 is never.", least=0)
-    statuses = _statuses("Answers that count as failed, beside no answer.")
 
 
 class UpstreamDocument(Document):

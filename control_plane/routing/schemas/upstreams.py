@@ -128,12 +128,6 @@ class RetriesSchema(Schema):
 
     resource = None
     attempts = fields.Integer(load_default=1, validate=validate.Range(0, 5))
-    statuses = _statuses("Answers that count as failed, beside no answer.")
-
-    @validates_schema(skip_on_field_errors=True)
-    def _are_failures(self, data: dict[str, Any], **_: Any) -> None:
-        if any(status < 400 for status in data["statuses"]):
-            raise ValidationError("Must be of errors, 400 to 599.", "statuses")
 
 
 class UpstreamUpdateSchema(Schema):

@@ -48,7 +48,7 @@ def test_a_tenants_user_manages_his_own(
         "discovery": None,
         "healthCheck": None,
         "passive": None,
-        "retries": {"attempts": 1, "statuses": []},
+        "retries": {"attempts": 1},
         "creationDate": made.json["creationDate"],
     }
     url = made.headers["Location"]
@@ -113,7 +113,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"healthCheck": {"interval": 1, "timeout": 2}}, "#/healthCheck/timeout"),
     ({"healthCheck": {"interval": "5"}}, "#/healthCheck/interval"),
     ({"retries": {"attempts": 6}}, "#/retries/attempts"),
-    ({"retries": {"statuses": [200]}}, "#/retries/statuses"),
+    ({"retries": {"statuses": [503]}}, "#/retries/statuses"),
     ({"isShared": True}, "#/isShared"),
     ({"passive": {"failures": 0}}, "#/passive/failures"),
 ]
