@@ -60,7 +60,7 @@ def hung(futures: list[Future[int]]) -> list[Future[int]]:
     return [future for future in futures if not (future.done() and future.result() == 503)]
 
 
-@pytest.mark.parametrize("seconds", [float(os.environ.get("FLAPPING_SECONDS", "6"))])
+@pytest.mark.parametrize("seconds", [float(os.environ.get("FLAPPING_SECONDS", "10"))])
 def test_a_flapping_upstream_opens_it_once_a_period_at_most(seconds: float) -> None:
     with fleet("node-a", "node-b") as nodes:
         (breaker,) = nodes.breakers(rule(minimumCalls=10, windowSeconds=5))
@@ -78,11 +78,13 @@ def test_a_flapping_upstream_opens_it_once_a_period_at_most(seconds: float) -> N
             time.sleep(0.05)
         for thread in threads:
             thread.join()
+        most = 0
         for node in ("node-a", "node-b"):
             told = [event for event in nodes.events(breaker) if event["node"] == node]
             opened = [float(event["at"]) / 1000 for event in told if event["status"] == "open"]
-            assert len(opened) > 1, "it flapped"
             gaps = [after - before for before, after in pairwise(opened)]
             print(node, "opened", len(opened), "times, gaps", [round(gap, 1) for gap in gaps])  # noqa: T201
-            assert min(gaps) >= 0.75
+            assert all(gap >= 0.75 for gap in gaps)
             assert len(opened) <= seconds / 0.8
+            most = max(most, len(opened))
+        assert most > 1, "it flapped"
