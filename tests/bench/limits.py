@@ -3,6 +3,7 @@
 And on one node: how much a tenant that asks for ten times its limit costs another one.
 """
 
+import dataclasses
 import functools
 import re
 import shutil
@@ -138,7 +139,7 @@ def _start(port: int, load: Load, pace: float, seconds: float) -> Iterator["subp
     pause_ms = max(1, round(1000 * connections / pace))
     text = PACED.replace("{pause_ms}", str(pause_ms))
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(text.format(path=load.path, body=load.body, host=load.host, key=load.key))
+        script.write(text.format(**dataclasses.asdict(load)))
         script.flush()
         command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout"]
         command += ["5s", "-s", script.name, f"http://127.0.0.1:{port}"]
