@@ -12,7 +12,7 @@ from tests.bench.report import Figure, console, verdict
 
 TOPICS = {
     "audit": "many writers append to one chain of the audit log",
-    "gateway": "an AI call and a stream, beside bare nginx",
+    "gateway": "AI calls, plain calls and streams, beside bare nginx",
     "limits": "eight nodes spend one limit, and a crowd beside a quiet tenant",
     "propagation": "from a commit to every gateway worker obeying it",
     "router": "find a route at many hosts with many routes, beside few",

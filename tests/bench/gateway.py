@@ -1,10 +1,11 @@
-"""Compares the gateway with bare nginx, side by side in one run.
+"""Compares the gateway with bare nginx, side by side in one run: AI calls and plain calls.
+
+A call that is *guarded* is counted by a limit and watched by a breaker.
 
 Gateway and bare nginx have one worker on one core, the load, the upstream and Redis have the other.
 CPU a request is the worker's own, as the kernel accounts it.
 """
 
-import json
 import os
 import statistics
 import uuid
@@ -12,25 +13,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.bench.documents import chat_body, limit_rule, tenant_documents
 from tests.bench.measure import Client, Load, Result, run
 from tests.bench.report import Figure, console, table
 from tests.bench.servers import Server, bare, upstream
-from tests.gateway import NginxServer, new_key
+from tests.breakers import rule as breaker_rule
+from tests.gateway import NginxServer
+from tests.route_documents import route_document, upstream_document
 from tests.servers import RedisServer
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 ROUNDS, SECONDS = 5, 3
 FLOOR, GOAL = 0.50, 0.60
+PLAIN_FLOOR, PLAIN_GOAL = 0.70, 0.80
 FIRST_BYTE_MS = 0.3
 FIRST_BYTE_REQUESTS = 400
-HOST = "bench.test"
-
-PARAMETERS = {"temperature": "0.7", "model": '"bench"'}
+NEVER_REACHED = 10**6
+HOST, GUARDED_HOST = "bench.test", "guarded.test"
+PLAIN_PATH = "/plain/call"
 
 
 def bench(size: float) -> list[Figure]:
     """Load bare nginx and the gateway in turn; return what the gateway costs beside it."""
-    with upstream() as origin, bare(origin.port) as plain, gateway(origin.port) as (ours, key):
+    with upstream() as origin, bare(origin.port) as plain, gateway(origin.port) as running:
+        ours, key, guarded_key = running
         os.sched_setaffinity(origin.worker, {LOAD_CORE})
         for server in (plain, ours):
             os.sched_setaffinity(server.worker, {GATEWAY_CORE})
@@ -38,65 +44,58 @@ def bench(size: float) -> list[Figure]:
         streamed = body[:-1] + ', "stream": true}'
         loads = {
             "AI call": Load("/v1/chat/completions", body, HOST, key),
+            "AI call, guarded": Load("/v1/chat/completions", body, GUARDED_HOST, guarded_key),
+            "plain call, guarded": Load(PLAIN_PATH, body, GUARDED_HOST, guarded_key),
             "stream": Load("/v1/completions", streamed, HOST, key),
         }
         servers = {"bare nginx": plain, "yumen": ours}
         results = compare(servers, loads, max(1, round(ROUNDS * size)))
         first = compare_first_byte(servers, loads["stream"])
     show(results, first)
-    share = results["AI call", "bare nginx"].cpu / results["AI call", "yumen"].cpu
+    share = {kind: bare_share(results, kind) for kind in loads}
     added = first["yumen"] - first["bare nginx"]
+    what = "bare CPU ÷ ours"
+    guarded = f"plain call with key, limit, breaker, usage: {what} (goal {PLAIN_GOAL:.2f})"
     return [
-        Figure(f"AI call: bare CPU ÷ ours (goal {GOAL:.2f})", share, "", least=FLOOR),
+        Figure(f"AI call: {what} (goal {GOAL:.2f})", share["AI call"], "", least=FLOOR),
+        Figure(f"AI call with limit, breaker: {what}", share["AI call, guarded"], "", least=FLOOR),
+        Figure(guarded, share["plain call, guarded"], "", least=PLAIN_FLOOR),
         Figure("stream: first byte, median, beyond bare", added, "ms", most=FIRST_BYTE_MS),
     ]
 
 
-def chat_body() -> str:
-    """Return a chat request of 1 KB."""
-    messages = [
-        {"role": "system", "content": "You are a helpful assistant. " + "s" * 300},
-        {"role": "user", "content": "Hello there. " + "u" * 200},
-        {"role": "assistant", "content": "Hi! " + "a" * 150},
-        {"role": "user", "content": "Go on. " + "v" * 98},
-    ]
-    body = {"model": "bench", "messages": messages, "max_tokens": 256, "user": "user-1234"}
-    return json.dumps(body)
+def bare_share(results: dict[tuple[str, str], Result], kind: str) -> float:
+    """Return the part of the gateway's CPU a request that bare nginx needs for it."""
+    return results[kind, "bare nginx"].cpu / results[kind, "yumen"].cpu
 
 
 @contextmanager
-def gateway(upstream_port: int) -> Iterator[tuple[Server, str]]:
-    """Run a gateway with every policy on; yield it and a key."""
-    key_id, key = new_key()
-    tenant, model = str(uuid.uuid4()), str(uuid.uuid4())
+def gateway(upstream_port: int) -> Iterator[tuple[Server, str, str]]:
+    """Run a gateway with every policy on; yield it, a key, and one whose calls are guarded."""
     with RedisServer() as redis:
         node = NginxServer(redis.url, environment={"YUMEN_JOURNAL_SEGMENT_MB": "64"})
-        endpoint = {"scheme": "http", "host": "127.0.0.1", "port": upstream_port, "path": "/v1"}
-        entry: dict[str, Any] = {
-            "model": model,
-            "parameters": {},
-            "costMultiplier": "1",
-            "maxCallsPerDay": None,
-        }
+        loose, key = tenant_documents(node, HOST, upstream_port)
+        tight, guarded_key = tenant_documents(node, GUARDED_HOST, upstream_port)
+        guard(tight, upstream_port)
         node.documents = {
-            "hosts": {HOST: {"tenant": tenant}},
-            "tenants": {tenant: {"status": "active", "models": {"bench": entry}}},
-            "credentials": {key_id: node.credential(tenant, key)},
-            "models": {
-                model: {
-                    "name": "bench",
-                    "provider": "openai",
-                    "isActive": True,
-                    "costPerCall": "0.01",
-                    "endpoint": endpoint,
-                    "apiKey": node.keyring.seal("sk-bench", f"models/{model}"),
-                    "parameters": PARAMETERS,
-                    "enforcedParameters": [],
-                }
-            },
+            section: {**loose.get(section, {}), **documents} for section, documents in tight.items()
         }
         with node:
-            yield Server(node.settings.gateway.port, node.workers()[0]), key
+            yield Server(node.settings.gateway.port, node.workers()[0]), key, guarded_key
+
+
+def guard(documents: dict[str, dict[str, Any]], upstream_port: int) -> None:
+    """Give the tenant a route of its own, a limit, and breakers of both its services."""
+    (tenant,), (model,) = documents["tenants"], documents["models"]
+    service = str(uuid.uuid4())
+    route = route_document("plain", service, "/plain", authentication=["key"])
+    documents["routes"] = {tenant: {"routes": [route]}}
+    documents["upstreams"] = {service: upstream_document(upstream_port)}
+    documents["limits"] = {tenant: {"rules": [limit_rule(NEVER_REACHED)]}}
+    documents["breakers"] = {
+        f"model:{model}": {"breakers": [breaker_rule()]},
+        f"upstream:{service}": {"breakers": [breaker_rule()]},
+    }
 
 
 def compare(servers: dict[str, Server], loads: dict[str, Load], rounds: int) -> (

@@ -12,21 +12,20 @@ import subprocess
 import tempfile
 import time
 import urllib.request
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.gateway import HOST, chat_body
+from tests.bench.documents import chat_body, limit_rule, tenant_documents
 from tests.bench.measure import SCRIPT, BenchError, Client, Load
 from tests.bench.report import Figure, console, percentile, table
 from tests.bench.servers import upstream
-from tests.gateway import NginxServer, new_key
+from tests.gateway import NginxServer
 from tests.servers import RedisServer
 from tests.stack import until
 
-OTHER_HOST = "other.bench.test"
+HOST, OTHER_HOST = "bench.test", "other.bench.test"
 NODES, SKEW, OFFERED = 8, 8, 6
 LIMITS = (10, 100, 1000)
 SECONDS = 8
@@ -152,13 +151,12 @@ def fleet(upstream_port: int, limit: int) -> Iterator[tuple[list[NginxServer], s
     """Run eight nodes on one Redis whose only tenant has *limit* requests a second."""
     with ExitStack() as stack:
         server = stack.enter_context(RedisServer())
-        key_id, key = new_key()
         nodes = [
             NginxServer(server.url, environment={"YUMEN_GATEWAY_NODE": f"node-{number}"})
             for number in range(NODES)
         ]
         first = nodes[0]
-        first.documents = documents(first, upstream_port, key_id, key, limit)
+        first.documents, key = limited(first, HOST, upstream_port, limit)
         for node in nodes[1:]:
             shutil.copytree(first.state / "secrets", node.state / "secrets", dirs_exist_ok=True)
         for node in nodes:
@@ -178,52 +176,13 @@ def _answers(node: NginxServer, key: str, body: str) -> bool:
     return node.call("POST", "/v1/chat/completions", HOST, key=key, data=body).ok
 
 
-def documents(
-    node: NginxServer, upstream_port: int, key_id: str, key: str, limit: int
-) -> dict[str, dict[str, Any]]:
-    """Return a tenant with a limit, and the model that it calls."""
-    tenant, model = str(uuid.uuid4()), str(uuid.uuid4())
-    entry: dict[str, Any] = {
-        "model": model,
-        "parameters": {},
-        "costMultiplier": "1",
-        "maxCallsPerDay": None,
-    }
-    endpoint = {"scheme": "http", "host": "127.0.0.1", "port": upstream_port, "path": "/v1"}
-    return {
-        "hosts": {HOST: {"tenant": tenant}},
-        "tenants": {tenant: {"status": "active", "models": {"bench": entry}}},
-        "credentials": {key_id: node.credential(tenant, key)},
-        "models": {
-            model: {
-                "name": "bench",
-                "provider": "openai",
-                "isActive": True,
-                "costPerCall": "0.01",
-                "endpoint": endpoint,
-                "apiKey": None,
-                "parameters": {},
-                "enforcedParameters": [],
-            }
-        },
-        "limits": {tenant: {"rules": [rule(limit)]}},
-    }
-
-
-def rule(limit: int) -> dict[str, Any]:
-    """Return a rule of *limit* requests a second of a tenant."""
-    return {
-        "id": str(uuid.uuid4()),
-        "name": "a second",
-        "scope": ["tenant"],
-        "match": {},
-        "meter": "requests",
-        "limit": limit,
-        "window": "second",
-        "burst": None,
-        "onOutage": "closed",
-        "zone": [],
-    }
+def limited(
+    node: NginxServer, host: str, upstream_port: int, limit: int
+) -> tuple[dict[str, dict[str, Any]], str]:
+    """Return a tenant with a limit, and its key."""
+    documents, key = tenant_documents(node, host, upstream_port)
+    (tenant,) = documents["tenants"]
+    return {**documents, "limits": {tenant: {"rules": [limit_rule(limit)]}}}, key
 
 
 def crowd(rounds: int) -> float:
@@ -234,9 +193,7 @@ def crowd(rounds: int) -> float:
         loads: list[Load] = []
         found: dict[str, dict[str, Any]] = {}
         for host, limit in ((HOST, FAIRNESS_LIMIT), (OTHER_HOST, 10**9)):
-            key_id, key = new_key()
-            made = documents(node, origin.port, key_id, key, limit)
-            made["hosts"] = {host: made["hosts"][HOST]}
+            made, key = limited(node, host, origin.port, limit)
             for section, known in made.items():
                 found.setdefault(section, {}).update(known)
             loads.append(Load("/v1/chat/completions", chat_body(), host, key))
