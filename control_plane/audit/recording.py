@@ -1,7 +1,6 @@
 """Appends what a transaction did to the chains, last thing before its commit."""
 
 import contextlib
-import datetime
 import hashlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +43,8 @@ def head(session: Session, tenant_id: uuid.UUID | None) -> Link:
     """Return the last row of a chain, or what its next row hangs on."""
     for entity in (AuditLog, AuditCut):
         query = select(entity.seq, entity.hash).where(chain.of(entity, tenant_id))
-        found = session.execute(query.order_by(entity.seq.desc()).limit(1)).one_or_none()
+        query = query.order_by(entity.seq.desc()).limit(1)
+        found = session.connection().execute(query).one_or_none()
         if found is not None:
             return Link(*found)
     return START
@@ -57,26 +57,24 @@ def hold(session: Session, tenant_id: uuid.UUID | None) -> None:
 
 
 def _append(session: Session, tenant_id: uuid.UUID | None, entries: Sequence[Entry]) -> None:
+    key, rows = chain.key_of(keyring(session)), [_row(tenant_id, entry) for entry in entries]
     hold(session, tenant_id)
-    last, key, now = head(session, tenant_id), chain.key_of(keyring(session)), clock.now()
-    rows = []
-    for entry in entries:
-        row = _row(tenant_id, entry, now)
-        row.seq, row.prev = last.seq + 1, last.hash
+    # Others wait from here on: what can be done before is, and nothing goes by way of objects.
+    last, now = head(session, tenant_id), clock.now()
+    for row in rows:
+        row.created_at, row.seq, row.prev = now, last.seq + 1, last.hash
         row.hash = chain.hash_of(key, row.prev, row)
         last = Link(row.seq, row.hash)
-        rows.append({name: getattr(row, name) for name in _COLUMNS})
-    # Others wait meanwhile: this takes a third of the time that adding objects does.
-    session.execute(insert(AuditLog), rows)
+    values = [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
+    session.connection().execute(insert(AuditLog), values)
 
 
-def _row(tenant_id: uuid.UUID | None, entry: Entry, now: datetime.datetime) -> AuditLog:
+def _row(tenant_id: uuid.UUID | None, entry: Entry) -> AuditLog:
     occasion = occasions.current()
     actor_type, actor = occasion.actor
     return AuditLog(
         id=new_id(),
         tenant_id=tenant_id,
-        created_at=now,
         actor_type=actor_type,
         actor=actor,
         operation=occasion.operation,
