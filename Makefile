@@ -67,7 +67,7 @@ format: $(VENV)/test.stamp ## Format the Python code
 
 .PHONY: faults
 faults: $(VENV)/test.stamp ## Kill and wipe things under load, and match the sets
-	YUMEN_FAULT_RATE=500 $(BIN)/pytest -q -s tests/faults
+	YUMEN_FAULT_RATE=500 YUMEN_FAULT_SECONDS=10 YUMEN_FAULT_PERIODS=5 $(BIN)/pytest -q -s tests/faults
 
 .PHONY: bench
 bench: $(VENV)/test.stamp ## Measure what Yumen costs and promises, bare nginx beside it

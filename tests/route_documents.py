@@ -55,6 +55,6 @@ def upstream_document(port: int, **fields: Any) -> dict[str, Any]:
         "service": None,
         "healthCheck": None,
         "passive": None,
-        "retries": {"attempts": 0},
+        "retries": {"attempts": 0, "statuses": "none"},
         **fields,
     }

@@ -19,6 +19,7 @@ from control_plane.contract.documents.upstreams import (
     BALANCING,
     HASH_SOURCES,
     PASS_HOST,
+    RETRY_STATUSES,
     UpstreamDocument,
 )
 
@@ -31,6 +32,7 @@ __all__ = [
     "ON_OUTAGE",
     "PASS_HOST",
     "PATH_KINDS",
+    "RETRY_STATUSES",
     "SCOPES",
     "SECTIONS",
     "WINDOWS",

@@ -8,6 +8,9 @@ BALANCING = ("roundRobin", "leastConnections", "consistentHash")
 HASH_SOURCES = ("address", "header", "cookie", "path", "key")
 PASS_HOST = ("client", "target", "fixed")
 
+RETRY_STATUSES = ("none", "unavailable", "unavailableOrBusy")
+"""Which answers are sent again: none, those of 502, 503, 504, or these and 429."""
+
 _STATUS = validate.Range(100, 599)
 
 
@@ -90,6 +93,14 @@ class RetriesDocument(Document):
     """How often a failed call is sent again, to another target where there is one."""
 
     attempts = _whole("Times that a call is sent again at most; 0 is never.", least=0)
+    statuses = fields.String(
+        required=True,
+        validate=validate.OneOf(RETRY_STATUSES),
+        metadata={
+            "description": "Answers after which it is sent again, beside none at all: "
+            "`unavailable` is 502, 503, 504; `unavailableOrBusy` is these and 429."
+        },
+    )
 
 
 class UpstreamDocument(Document):

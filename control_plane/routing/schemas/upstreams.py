@@ -5,7 +5,12 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, post_dump, validate, validates_schema
 
-from control_plane.contract.documents import BALANCING, HASH_SOURCES, PASS_HOST
+from control_plane.contract.documents import (
+    BALANCING,
+    HASH_SOURCES,
+    PASS_HOST,
+    RETRY_STATUSES,
+)
 from control_plane.core import base_urls
 from control_plane.core.api import PageQuerySchema, Schema, SortField
 from control_plane.core.auth import find_actor
@@ -128,6 +133,19 @@ class RetriesSchema(Schema):
 
     resource = None
     attempts = fields.Integer(load_default=1, validate=validate.Range(0, 5))
+    statuses = fields.String(
+        load_default=RETRY_STATUSES[0],
+        validate=validate.OneOf(RETRY_STATUSES),
+        metadata={
+            "description": "Answers after which it is sent again, beside none at all: "
+            "`unavailable` is 502, 503, 504; `unavailableOrBusy` is these and 429."
+        },
+    )
+
+    @validates_schema(skip_on_field_errors=True)
+    def _can_be(self, data: dict[str, Any], **_: Any) -> None:
+        if data["attempts"] == 0 and data["statuses"] != RETRY_STATUSES[0]:
+            raise ValidationError("Must be none without attempts.", "statuses")
 
 
 class UpstreamUpdateSchema(Schema):

@@ -90,6 +90,9 @@ function _M.access()
     if status then
         return refuse(ctx, status, code)
     end
+    if ctx.location then
+        return response.continue_at(ctx.location)
+    end
 end
 
 
@@ -130,7 +133,7 @@ end
 --- Every error that nginx itself makes, in the words of the client's dialect.
 function _M.error()
     local ctx = context.current() or begin()
-    local status, code = router.refusal(ctx, response.status())
+    local status, code = router.refusal(ctx, ctx.failure or response.status())
     ctx.failed = status
     return refuse(ctx, status, code)
 end

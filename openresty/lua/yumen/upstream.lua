@@ -14,6 +14,7 @@ local slots = require "yumen.upstream.slots"
 local standing = require "yumen.upstream.standing"
 
 local get_last_failure = balancer.get_last_failure
+local gmatch = string.gmatch
 local now = ngx.now
 local recreate_request = balancer.recreate_request
 local set_current_peer, set_more_tries = balancer.set_current_peer, balancer.set_more_tries
@@ -22,8 +23,17 @@ local set_timeouts = balancer.set_timeouts
 local DEFAULT_PORTS = { http = 80, https = 443 }
 local KEEPALIVE_MARGIN_SECONDS = 1
 local STALE_CONNECTION_SECONDS = 1
+local TIMEOUT = 504
 -- Answers of a peer that say that it, not the call, is at fault.
 local FAILURES = { [502] = true, [503] = true, [504] = true }
+-- The location of nginx.conf in which answers of `retries.statuses` are sent again.
+local RETRY_LOCATIONS = { unavailable = "@unavailable", unavailableOrBusy = "@unavailable_or_busy" }
+-- The methods that nginx knows, and so those of which it knows whether they may be sent twice.
+local KNOWN_METHODS = {}
+for name in gmatch("GET HEAD POST PUT PATCH DELETE OPTIONS COPY MOVE MKCOL PROPFIND PROPPATCH LOCK "
+                   .. "UNLOCK", "%u+") do
+    KNOWN_METHODS[name] = true
+end
 -- A model's host may have several addresses; one that does not answer is left out for a while.
 local MODELS = { balancing = "roundRobin", passive = { failures = 5, seconds = 10 } }
 
@@ -103,6 +113,7 @@ function _M.target_of(document)
     target.health_check = document.healthCheck
     target.attempts = document.retries.attempts
     if target.attempts > 0 then
+        target.location = RETRY_LOCATIONS[document.retries.statuses]
         target.budget = retry_budget.new(standing.store, document.id)
     end
     document.target = target
@@ -177,7 +188,8 @@ end
 
 --- Tell nginx that it may come here once more for another peer.
 local function allow_another(ctx, target)
-    if ctx.tries < target.attempts and #target.peers > 1 then
+    if ctx.tries < target.attempts and #target.peers > 1 and KNOWN_METHODS[ctx.method]
+        and target.budget:has_room() then
         ctx.may_retry = true
         set_more_tries(1)
     end
@@ -187,7 +199,8 @@ end
 local function first(ctx, target)
     ctx.tries = 0
     local budget = target.budget
-    if budget and budget:count(ctx.connected_at) then
+    if budget then
+        budget:count(ctx.connected_at)
         allow_another(ctx, target)
     end
     return set_current_peer(ctx.peer, ctx.peer_port)
@@ -206,6 +219,7 @@ local function again(ctx, target, at)
     ctx.tried, tried[peer] = tried, true
     local another = target.budget:spend(at) and choice.peer(target, ctx, at, tried)
     if not another then
+        ctx.failure = status == TIMEOUT and TIMEOUT or nil
         return nil
     end
     assign(ctx, target, another)

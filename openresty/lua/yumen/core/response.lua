@@ -1,5 +1,6 @@
 --- What a policy may read and change of the answer; only init.lua sends one.
 local concat = table.concat
+local exec = ngx.exec
 local exit = ngx.exit
 local header = ngx.header
 local print = ngx.print
@@ -103,6 +104,12 @@ function _M.plain(status, text)
     header["Content-Length"] = #text
     print(text)
     return exit(status)
+end
+
+
+--- In access: go on in another location of nginx.conf; this phase ends here.
+function _M.continue_at(location)
+    return exec(location)
 end
 
 

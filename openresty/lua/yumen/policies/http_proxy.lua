@@ -34,6 +34,7 @@ function _M.access(_, ctx)
     if ctx.descriptor then
         request.upgrade()
     end
+    ctx.location = target.location
     request.pass(prefix .. rewriting.target(ctx.route, ctx), ctx.upstream_host,
                  document.scheme == "https" and target.server_name or nil)
 end

@@ -9,22 +9,21 @@ local floor, max = math.floor, math.max
 local SECONDS = 10
 local SLOTS = SECONDS + 1
 local SHARE = 0.1
-local ALWAYS = 3
+local ALWAYS = 10
 
 local _M = { ALWAYS = ALWAYS, SECONDS = SECONDS, SHARE = SHARE }
 local methods = { __index = _M }
 
 
---- @param store  `incr(key, by, initial, seconds to live)` and `get(key)`, as nginx's shared memory
---                has them
+--- @param store  with `incr`, `get`, `set` and `delete` as nginx's shared memory has them
 function _M.new(store, id)
     local calls, retries = {}, {}
     for slot = 0, SLOTS - 1 do
         calls[slot] = "c/" .. id .. "/" .. slot
         retries[slot] = "r/" .. id .. "/" .. slot
     end
-    return setmetatable({ store = store, calls = calls, retries = retries, second = 0, pending = 0,
-                          has_room = true }, methods)
+    return setmetatable({ store = store, calls = calls, retries = retries, spent = "s/" .. id,
+                          second = 0, pending = 0 }, methods)
 end
 
 
@@ -47,20 +46,27 @@ local function turn(self, second)
         self.store:incr(self.calls[second % SLOTS], self.pending, 0, SECONDS)
     end
     self.second, self.pending = second, 0
-    self.has_room = sum(self.store, self.retries) < limit(self)
+    if sum(self.store, self.retries) < limit(self) then
+        self.store:delete(self.spent)
+    end
+end
+
+
+--- Whether a call might be sent again now: asked beforehand, because an answer that nginx has given
+-- up for a retry is lost.
+function _M:has_room()
+    return not self.store:get(self.spent)
 end
 
 
 --- Count a call.
 -- @param at  seconds, never going back
--- @return    whether it might be sent again
 function _M:count(at)
     local second = floor(at)
     if second ~= self.second then
         turn(self, second)
     end
     self.pending = self.pending + 1
-    return self.has_room
 end
 
 
@@ -69,9 +75,12 @@ end
 function _M:spend(at)
     local key = self.retries[floor(at) % SLOTS]
     self.store:incr(key, 1, 0, SECONDS)
-    if sum(self.store, self.retries) > limit(self) then
+    local left = limit(self) - sum(self.store, self.retries)
+    if left <= 0 then
+        self.store:set(self.spent, true, SECONDS)
+    end
+    if left < 0 then
         self.store:incr(key, -1, 0, SECONDS)
-        self.has_room = false
         return false
     end
     return true

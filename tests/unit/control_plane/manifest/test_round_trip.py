@@ -61,7 +61,7 @@ tenants:
     upstreams:
       - {name: shop, scheme: http, targets: [{host: 127.0.0.1, port: 9000, weight: 3}],
          balancing: consistentHash, hashOn: {source: cookie, name: sid}, passive: {failures: 3},
-         healthCheck: {path: /well}, retries: {attempts: 2}}
+         healthCheck: {path: /well}, retries: {attempts: 2, statuses: unavailable}}
     routes:
       - {name: shop, path: {kind: prefix, value: /shop}, upstream: shop, domains: [a.example.com],
          stripPrefix: true, methods: [GET], cors: {allowOrigins: ["*"]}, timeouts: {total: 2.5}}

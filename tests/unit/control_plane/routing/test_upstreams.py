@@ -48,7 +48,7 @@ def test_a_tenants_user_manages_his_own(
         "discovery": None,
         "healthCheck": None,
         "passive": None,
-        "retries": {"attempts": 1},
+        "retries": {"attempts": 1, "statuses": "none"},
         "creationDate": made.json["creationDate"],
     }
     url = made.headers["Location"]
@@ -114,6 +114,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"healthCheck": {"interval": "5"}}, "#/healthCheck/interval"),
     ({"retries": {"attempts": 6}}, "#/retries/attempts"),
     ({"retries": {"statuses": [503]}}, "#/retries/statuses"),
+    ({"retries": {"statuses": "all"}}, "#/retries/statuses"),
+    ({"retries": {"attempts": 0, "statuses": "unavailable"}}, "#/retries/statuses"),
     ({"isShared": True}, "#/isShared"),
     ({"passive": {"failures": 0}}, "#/passive/failures"),
 ]
