@@ -11,16 +11,19 @@ OPEN: Final = "open"
 HALF_OPEN: Final = "half-open"
 
 _STATUSES = {"closed": CLOSED, "open": OPEN, "halfOpen": HALF_OPEN}
-_BY_FLEET = {HALF_OPEN: 2, OPEN: 1, CLOSED: 0}
+_BY_FLEET: dict[str | None, int] = {HALF_OPEN: 2, OPEN: 1, CLOSED: 0}
 """One node tries for all, so the others say that it is open meanwhile."""
-_BY_HARM = {OPEN: 2, HALF_OPEN: 1, CLOSED: 0}
+_BY_HARM: dict[str | None, int] = {OPEN: 2, HALF_OPEN: 1, CLOSED: 0}
 
 
 @dataclass(frozen=True, slots=True)
 class BreakerState:
-    """What state a breaker is in, since when, and why; `since` is None when it always was."""
+    """What state a breaker is in, since when, and why.
 
-    status: str
+    `status` is None when nobody knows; `since` is None when it always was so, or nobody knows.
+    """
+
+    status: str | None
     since: datetime.datetime | None
     reason: str | None
 
@@ -30,6 +33,8 @@ UNTOUCHED = BreakerState(CLOSED, None, None)
 
 FORCED = BreakerState(OPEN, None, "Its mode is forcedOpen.")
 """Nodes say nothing of one that is opened by hand: they count nothing."""
+
+DISABLED = BreakerState(CLOSED, None, "Its mode is disabled.")
 
 
 def parse(text: bytes) -> dict[str, BreakerState]:
@@ -71,9 +76,9 @@ def by_mode(mode: str, state: BreakerState) -> BreakerState:
     """Return the state of a breaker of that *mode*, of which the nodes say *state*."""
     if mode == "auto":
         return state
-    return FORCED if mode == "forcedOpen" else UNTOUCHED
+    return FORCED if mode == "forcedOpen" else DISABLED
 
 
-def worst(statuses: Iterable[str]) -> str:
+def worst(statuses: Iterable[str | None]) -> str:
     """Return the status that keeps the most calls from a service, closed if there is none."""
-    return max(statuses, key=_BY_HARM.__getitem__, default=CLOSED)
+    return max(statuses, key=_BY_HARM.__getitem__, default=CLOSED) or CLOSED

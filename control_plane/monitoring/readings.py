@@ -14,11 +14,10 @@ from control_plane.core import clock
 from control_plane.monitoring import breaking, counting
 from control_plane.monitoring.breaking import BreakerState
 from control_plane.monitoring.counting import Counts, Snapshot, Step
+from control_plane.monitoring.nodes import FORGOTTEN_SECONDS, SILENT_SECONDS
 
 WINDOW_SECONDS = 10.0
-SILENT_SECONDS = 5.0
 _SHARES = (0.5, 0.95, 0.99)
-_FORGOTTEN_SECONDS = 3600.0
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +125,7 @@ class Readings:
     def _listen(self) -> None:
         """Take in what the nodes have said since the last time."""
         now, moment = clock.now().timestamp(), clock.monotonic()
-        least = (now - _FORGOTTEN_SECONDS) * 1000
+        least = (now - FORGOTTEN_SECONDS) * 1000
         found: Any = self._client.zrangebyscore(keys.NODES, least, "+inf", withscores=True)
         seen = {name.decode(): seen_at for name, seen_at in found}
         for name in set(self._nodes) - set(seen):
@@ -172,7 +171,7 @@ class Readings:
 
     def _statuses(self, nodes: list[_Node]) -> dict[str, str]:
         """Return the worst status of each service's breakers, of those that are not closed."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str | None]] = {}
         for breakers in self._breakers.values():
             for breaker in breakers:
                 said = (node.breakers.get(breaker.id, breaking.UNTOUCHED) for node in nodes)

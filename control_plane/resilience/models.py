@@ -2,6 +2,7 @@
 
 import datetime
 import uuid
+from typing import TYPE_CHECKING, cast
 
 from sqlalchemy import ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -12,6 +13,9 @@ from control_plane.core.ids import new_id
 from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantFiltered
 from control_plane.core.types import Json
+
+if TYPE_CHECKING:
+    from control_plane.monitoring import BreakerState
 
 
 class CircuitBreaker(TenantFiltered, Versioned, Base):
@@ -28,6 +32,8 @@ class CircuitBreaker(TenantFiltered, Versioned, Base):
     """The key of the service: `model:<id>` or `upstream:<id>`."""
     service_name = ""
     """What the service is called, once `breakers.named` looked it up."""
+    state = cast("BreakerState | None", None)
+    """What state it is in, once `states.with_state` asked the nodes."""
     created_at: Mapped[datetime.datetime] = mapped_column(default=now)
     endpoint: Mapped[str | None] = mapped_column(String(255))
     mode: Mapped[str] = mapped_column(String(16))

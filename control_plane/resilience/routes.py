@@ -5,11 +5,11 @@ from typing import Any
 
 from flask.views import MethodView
 
-from control_plane.core.api import Blueprint, session
+from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.conditions import matched
 from control_plane.core.merge_patch import merged, replaced
 from control_plane.core.pagination import Page
-from control_plane.resilience import permissions, service
+from control_plane.resilience import permissions, service, states
 from control_plane.resilience.models import CircuitBreaker
 from control_plane.resilience.schemas import (
     CircuitBreakerCreateSchema,
@@ -35,14 +35,15 @@ class CircuitBreakers(MethodView):
     @blueprint.paged(CircuitBreakerQuerySchema)
     def get(self, **query: Any) -> Page[CircuitBreaker]:
         """List circuit breakers; a tenant's user sees those of his tenant."""
-        return service.list_breakers(session(), **query)
+        found = service.list_breakers(session(), **query)
+        return Page(states.with_states(settings(), found.items), found.total)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.arguments(CircuitBreakerCreateSchema)
     @blueprint.response(201, CircuitBreakerSchema)
     def post(self, values: dict[str, Any]) -> CircuitBreaker:
         """Add a circuit breaker."""
-        return service.create_breaker(session(), **values)
+        return states.with_state(settings(), service.create_breaker(session(), **values))
 
 
 @blueprint.route("/<uuid:breaker_id>")
@@ -53,7 +54,7 @@ class CircuitBreakerById(MethodView):
     @blueprint.response(200, CircuitBreakerSchema)
     def get(self, breaker_id: uuid.UUID) -> CircuitBreaker:
         """Show a circuit breaker."""
-        return service.get_breaker(session(), breaker_id)
+        return states.with_state(settings(), service.get_breaker(session(), breaker_id))
 
     @blueprint.require(permissions.WRITE)
     @blueprint.arguments(CircuitBreakerUpdateSchema)
@@ -62,7 +63,8 @@ class CircuitBreakerById(MethodView):
         """Replace a circuit breaker."""
         breaker = matched(service.get_breaker(session(), breaker_id))
         values = replaced(CircuitBreakerUpdateSchema, breaker, values)
-        return service.update_breaker(session(), breaker, **values)
+        breaker = service.update_breaker(session(), breaker, **values)
+        return states.with_state(settings(), breaker)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.merge_patch(CircuitBreakerUpdateSchema)
@@ -71,7 +73,8 @@ class CircuitBreakerById(MethodView):
         """Change some of a circuit breaker, such as its `mode`."""
         breaker = matched(service.get_breaker(session(), breaker_id))
         values = merged(CircuitBreakerUpdateSchema, breaker, patch)
-        return service.update_breaker(session(), breaker, **values)
+        breaker = service.update_breaker(session(), breaker, **values)
+        return states.with_state(settings(), breaker)
 
     @blueprint.require(permissions.WRITE)
     @blueprint.response(204)

@@ -116,11 +116,27 @@ class CircuitBreakerCreateSchema(CircuitBreakerUpdateSchema):
 
 
 class CircuitBreakerSchema(CircuitBreakerUpdateSchema):
-    """A circuit breaker."""
+    """A circuit breaker, and what state it is in by what the gateway nodes say."""
 
     id = fields.UUID()
     tenant_id = fields.UUID(allow_none=True)
     creation_date = fields.AwareDateTime(attribute="created_at")
+    status = fields.String(
+        attribute="state.status",
+        allow_none=True,
+        validate=validate.OneOf(("closed", "open", "half-open")),
+        metadata={"description": "As the nodes say; null when nobody knows, see `reason`."},
+    )
+    last_state_change = fields.AwareDateTime(
+        attribute="state.since",
+        allow_none=True,
+        metadata={"description": "null when it did not change within the hour, or by `mode`."},
+    )
+    reason = fields.String(
+        attribute="state.reason",
+        allow_none=True,
+        metadata={"description": "Why it is so, such as `17 of 20 calls failed in 30 s`."},
+    )
 
 
 class CircuitBreakerQuerySchema(PageQuerySchema):

@@ -67,6 +67,9 @@ def test_each_verb_does_what_it_says(
         "serviceName": "shop",
         **DEFAULTS,
         "creationDate": made.json["creationDate"],
+        "status": None,
+        "lastStateChange": None,
+        "reason": "No gateway node is heard.",
     }
     assert compiled(database, upstream) == {
         "breakers": [{"id": made.json["id"], "tenant": None, **DEFAULTS}]
