@@ -48,6 +48,39 @@ def test_an_unsound_model_is_refused_naming_the_field(field: str, value: object)
     assert list(contract.check("models", MODEL | {field: value})) == [field]
 
 
+def _degradation(**changes: object) -> dict[str, object]:
+    rule = {
+        "id": TENANT,
+        "name": "slow gpt",
+        "tenant": None,
+        "action": "timeout-increase",
+        "parameters": {"factor": 2.5},
+    }
+    return {"rules": [rule | changes]}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "slow\r\nSet-Cookie: a=b"),
+        ("name", ""),
+        ("tenant", "acme"),
+        ("action", "drop"),
+        ("parameters", {"factor": 0.5}),
+        ("parameters", {"factor": 101}),
+        ("parameters", {"feature": "images"}),
+        ("parameters", {"endpoint": "v1"}),
+        ("parameters", {"model": "gpt"}),
+        ("parameters", {"answer": {"status": 100, "contentType": "text/plain", "body": ""}}),
+        ("parameters", {"answer": {"status": 503, "contentType": "a/b\nX: y", "body": ""}}),
+    ],
+)
+def test_an_unsound_degradation_is_refused_naming_the_field(field: str, value: object) -> None:
+    assert contract.check("degradations", _degradation()) == {}
+    errors = contract.check("degradations", _degradation(**{field: value}))
+    assert list(errors["rules"][0]) == [field]
+
+
 def test_every_section_is_exported_with_its_required_fields() -> None:
     exported = json.loads(export.generate()["documents.v1.json"])
     assert exported["contract"] == contract.CONTRACT_VERSION

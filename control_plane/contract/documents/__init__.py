@@ -2,6 +2,12 @@
 
 from control_plane.contract.documents.breakers import BreakersDocument
 from control_plane.contract.documents.credentials import CredentialDocument
+from control_plane.contract.documents.degradations import (
+    DEGRADATION_ACTIONS,
+    FEATURES,
+    MOST_FACTOR,
+    DegradationsDocument,
+)
 from control_plane.contract.documents.document import Document, camel_case
 from control_plane.contract.documents.hosts import HostDocument
 from control_plane.contract.documents.issuers import ALGORITHMS, IssuersDocument
@@ -27,8 +33,11 @@ __all__ = [
     "ALGORITHMS",
     "AUTHENTICATION",
     "BALANCING",
+    "DEGRADATION_ACTIONS",
+    "FEATURES",
     "HASH_SOURCES",
     "METERS",
+    "MOST_FACTOR",
     "ON_OUTAGE",
     "PASS_HOST",
     "PATH_KINDS",
@@ -37,6 +46,7 @@ __all__ = [
     "SECTIONS",
     "WINDOWS",
     "CredentialDocument",
+    "DegradationsDocument",
     "Document",
     "HostDocument",
     "IssuersDocument",
@@ -58,6 +68,7 @@ SECTIONS: dict[str, type[Document]] = {
     "limits": LimitsDocument,
     "models": ModelDocument,
     "breakers": BreakersDocument,
+    "degradations": DegradationsDocument,
     "routes": RoutesDocument,
     "upstreams": UpstreamDocument,
 }
