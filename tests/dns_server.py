@@ -17,13 +17,15 @@ import dns.rrset
 class DnsServer:
     """Answers `records`, which may change at any time; every other name does not exist.
 
-    `ttl` is how many seconds answers may be kept; while `is_silent`, none is given.
+    `ttl` is how many seconds answers may be kept; while `is_silent`, none is given; while it
+    `fails`, all it says is SERVFAIL.
     """
 
     def __init__(self, records: Mapping[tuple[str, str], list[str]] | None = None) -> None:
         self.records = dict(records or {})
         self.ttl = 300
         self.is_silent = False
+        self.fails = False
         self.asked: Counter[str] = Counter()
         outer = self
 
@@ -63,6 +65,9 @@ class DnsServer:
         """Return the answer to one question, aliases followed."""
         response = dns.message.make_response(query)
         response.flags |= dns.flags.RA
+        if self.fails:
+            response.set_rcode(dns.rcode.SERVFAIL)
+            return response
         name = self.name_in(query)
         kind = dns.rdatatype.to_text(query.question[0].rdtype)
         if not any(known == name for known, _ in self.records):

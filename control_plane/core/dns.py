@@ -13,8 +13,12 @@ from control_plane.core.addresses import Address
 _LOCALHOST = ip_address("127.0.0.1")
 
 
+class DnsError(Exception):
+    """No server said whether a name has such records."""
+
+
 class Resolver:
-    """A DNS client; a name that does not answer in time counts as one that has no records."""
+    """A DNS client."""
 
     def __init__(self, servers: Sequence[str] = (), *, timeout_seconds: float = 2.0) -> None:
         """Ask *servers*, each `address` or `address:port`; with none, those of the system."""
@@ -22,32 +26,33 @@ class Resolver:
         self._timeout_seconds = timeout_seconds
 
     def addresses(self, name: str) -> list[Address]:
-        """Return the IPv4 and IPv6 addresses of *name*, an empty list when it has none."""
+        """Return the IPv4 and IPv6 addresses of *name*, an empty list when none are known."""
         if name == "localhost" or name.endswith(".localhost"):
             return [_LOCALHOST]  # RFC 6761: never asked of a server
         found: list[Address] = []
         for kind in ("A", "AAAA"):
             try:
                 found += [ip_address(record.address) for record in self._look_up(name, kind)]
-            except dns.exception.Timeout:
-                break  # nobody answers: the second question would only wait as long again
+            except DnsError:
+                break  # the second question would only wait as long again
         return found
 
     def texts(self, name: str) -> list[str]:
-        """Return the TXT records of *name*, the strings of each record joined."""
-        try:
-            records = self._look_up(name, "TXT")
-        except dns.exception.Timeout:
-            return []
+        """Return the TXT records of *name*, the strings of each record joined.
+
+        Raises:
+            DnsError: no server said whether there are any.
+        """
+        records = self._look_up(name, "TXT")
         return [b"".join(record.strings).decode("utf-8", "replace") for record in records]
 
     def _look_up(self, name: str, kind: str) -> list[Any]:
         try:
             return list(self._resolver().resolve(name, kind, search=False))
-        except dns.exception.Timeout:
-            raise
-        except (dns.exception.DNSException, OSError):
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
+        except (dns.exception.DNSException, OSError) as error:
+            raise DnsError(str(error)) from error
 
     def _resolver(self) -> dns.resolver.Resolver:
         # Made for each look-up, so that a changed /etc/resolv.conf is followed.

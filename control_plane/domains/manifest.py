@@ -10,7 +10,7 @@ from control_plane.core.errors import Invalid
 from control_plane.core.manifest import Kind, Values
 from control_plane.core.schemas import Schema
 from control_plane.domains import names, service
-from control_plane.domains.models import Domain
+from control_plane.domains.models import Domain, Method
 from control_plane.domains.schemas import DomainName
 
 
@@ -38,7 +38,7 @@ def _update(session: Session, domain: Domain, values: Values) -> Domain:
     if domain.is_verified and not wanted["is_verified"]:
         raise Invalid.field("isVerified", "A verified domain stays verified until it is deleted.")
     if wanted["is_verified"]:
-        service.verify_domain(session, domain)
+        service.verify_domain(session, domain, Method.MANUAL)
     if wanted["is_primary"]:
         service.make_primary(session, domain)
     elif domain.is_primary:

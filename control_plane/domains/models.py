@@ -1,12 +1,14 @@
 """Tables of the room domains."""
 
 import datetime
+import enum
 import uuid
 
 from sqlalchemy import ForeignKeyConstraint, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from control_plane.core.clock import now
+from control_plane.core import clock
+from control_plane.core.audit_entries import UNAUDITED
 from control_plane.core.conditions import Versioned
 from control_plane.core.ids import new_id
 from control_plane.core.tables import Base
@@ -14,6 +16,20 @@ from control_plane.core.tenancy import TenantScoped
 
 RECORD_PREFIX = "_yumen."
 VALUE_PREFIX = "yumen-verification="
+
+CLAIM = datetime.timedelta(days=7)
+"""How long a claim waits for its proof."""
+
+
+class Method(enum.StrEnum):
+    """How a name was verified."""
+
+    DNS = "dns"
+    MANUAL = "manual"
+
+
+def _claim_end() -> datetime.datetime:
+    return clock.now() + CLAIM
 
 
 class Domain(TenantScoped, Versioned, Base):
@@ -31,8 +47,14 @@ class Domain(TenantScoped, Versioned, Base):
     is_primary: Mapped[bool] = mapped_column(default=False)
     ssl_enabled: Mapped[bool] = mapped_column(default=False)
     verification_token: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[datetime.datetime] = mapped_column(default=now)
+    created_at: Mapped[datetime.datetime] = mapped_column(default=clock.now)
     verified_at: Mapped[datetime.datetime | None]
+    verification_method: Mapped[str | None] = mapped_column(String(16))
+    expires_at: Mapped[datetime.datetime | None] = mapped_column(default=_claim_end)
+    """When a claim lapses; None once it is verified."""
+    check_at: Mapped[datetime.datetime | None] = mapped_column(index=True, info=UNAUDITED)
+    """When the DNS is asked again; None where a person vouches for the name."""
+    missing_since: Mapped[datetime.datetime | None]
 
     @property
     def verification_record(self) -> dict[str, str]:

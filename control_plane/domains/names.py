@@ -26,6 +26,12 @@ def normalise(text: str) -> str:
     return name
 
 
+def above(name: str) -> list[str]:
+    """Return the names above *name* that could be somebody's, from the nearest up."""
+    labels = name.split(".")
+    return [".".join(labels[start:]) for start in range(1, len(labels) - 1)]
+
+
 def _ascii(text: str) -> str:
     if ":" in text or "/" in text or "@" in text:
         raise ValueError("must be a bare name, without scheme, port or path")

@@ -10,10 +10,12 @@ from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
-from control_plane.core.plugins import Section, hookimpl
-from control_plane.domains import documents, manifest, permissions, routes, service
+from control_plane.core.plugins import Job, Section, hookimpl
+from control_plane.domains import documents, manifest, permissions, proofs, routes, service
 from control_plane.domains.models import Domain
 from control_plane.domains.schemas import DomainSchema
+
+_CHECK_SECONDS = 60
 
 
 @hookimpl
@@ -32,6 +34,12 @@ def yumen_blueprints() -> Iterable[Blueprint]:
 def yumen_config_sections() -> Iterable[Section]:
     """Return the section `hosts`."""
     return [documents.SECTION]
+
+
+@hookimpl
+def yumen_jobs() -> Iterable[Job]:
+    """Return the check of names and claims."""
+    return [Job("check_domains", every_seconds=_CHECK_SECONDS, run=proofs.run_checks)]
 
 
 @hookimpl

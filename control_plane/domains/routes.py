@@ -8,11 +8,11 @@ from flask.views import MethodView
 from control_plane.core.api import Blueprint, session, settings
 from control_plane.core.auth import current_actor
 from control_plane.core.conditions import matched
-from control_plane.core.dns import Resolver
+from control_plane.core.dns import DnsError, Resolver
 from control_plane.core.errors import Conflict, Forbidden
 from control_plane.core.pagination import Page
-from control_plane.domains import permissions, service
-from control_plane.domains.models import Domain
+from control_plane.domains import permissions, proofs, service
+from control_plane.domains.models import Domain, Method
 from control_plane.domains.schemas import (
     DomainCreateSchema,
     DomainQuerySchema,
@@ -81,19 +81,23 @@ class DomainVerification(MethodView):
     def post(self, values: dict[str, Any], tenant_id: uuid.UUID, domain_id: uuid.UUID) -> Domain:
         """Verify a domain by its DNS record, or by hand; it routes from then on."""
         domain = service.get_domain(session(), tenant_id, domain_id)
-        if values["method"] == "manual":
+        method = Method(values["method"])
+        if method is Method.MANUAL:
             if not current_actor().may(permissions.APPROVE):
                 raise Forbidden(f"This needs the permission {permissions.APPROVE.name}.")
         elif not domain.is_verified:
             _prove(domain)
-        return service.verify_domain(session(), domain)
+        return service.verify_domain(session(), domain, method)
 
 
 def _prove(domain: Domain) -> None:
     record = domain.verification_record
     # On SQLite a request that may write holds the database's only lock: not while the DNS is asked.
     session().rollback()
-    if record["value"] not in Resolver(settings().dns.servers).texts(record["name"]):
-        raise Conflict(
-            "domain_not_proved", "The TXT record that `verificationRecord` shows is not there yet."
-        )
+    try:
+        if proofs.is_proved(Resolver(settings().dns.servers), record):
+            return
+        detail = "The TXT record that `verificationRecord` shows is not there yet."
+    except DnsError:
+        detail = f"No DNS server answers what TXT records {record['name']} has: try again later."
+    raise Conflict("domain_not_proved", detail)

@@ -1,23 +1,26 @@
 """What can be done with a tenant's domains."""
 
+import datetime
 import secrets
 import uuid
 from collections.abc import Collection
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from control_plane import tenants
-from control_plane.core import pagination
-from control_plane.core.clock import now
+from control_plane.core import clock, locks, pagination, tenancy
 from control_plane.core.errors import Conflict, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
 from control_plane.domains import names
 from control_plane.domains.events import DomainRemoved, DomainVerified
-from control_plane.domains.models import Domain
+from control_plane.domains.models import CLAIM, Domain, Method
+
+FIRST_CHECK = datetime.timedelta(hours=24)
+_LOCK = 0x5975_446F
 
 
 def list_domains(
@@ -112,23 +115,47 @@ def domains_of(*tenant_ids: uuid.UUID) -> Select[Domain]:
     return select(Domain).where(Domain.tenant_id.in_(tenant_ids)).order_by(Domain.id)
 
 
-def verify_domain(session: Session, domain: Domain) -> Domain:
+def verify_domain(session: Session, domain: Domain, method: Method) -> Domain:
     """Let the name route to its tenant; who may say that it is his is the caller's decision.
 
+    By hand also a name above or below one of another tenant's can be verified: so a platform gives
+    its tenants names of its own.
+
     Raises:
-        Conflict: another tenant has verified the name before.
+        Conflict: another tenant has verified the name, or one above or below it, before.
     """
     if domain.is_verified:
         return domain
+    # One at a time: nobody verifies a name while somebody does the one above it.
+    locks.hold(session, _LOCK)
     taken = Conflict("domain_taken", "Another tenant has verified this name.")
+    if method is Method.DNS and _has_relatives(session, domain):
+        raise Conflict(
+            "domain_taken",
+            "Another tenant has verified a name above or below this one: ask the platform's "
+            "operator to verify it by hand.",
+        )
     domain.is_verified = True
-    domain.verified_at = now()
+    domain.verified_at = clock.now()
+    domain.verification_method = method
+    domain.check_at = domain.verified_at + FIRST_CHECK if method is Method.DNS else None
+    domain.expires_at = None
     try:
         session.flush()
     except IntegrityError as error:  # the index on verified names lets one tenant have it
         raise taken from error
     emit(session, DomainVerified(tenant_id=domain.tenant_id, domain_name=domain.domain_name))
     return domain
+
+
+def withdraw(session: Session, domain: Domain) -> None:
+    """Let a name route no longer; it is a claim again, and may be proved again."""
+    domain.is_verified = False
+    domain.verified_at = domain.verification_method = None
+    domain.check_at = domain.missing_since = None
+    domain.expires_at = clock.now() + CLAIM
+    session.flush()
+    emit(session, DomainRemoved(tenant_id=domain.tenant_id, domain_name=domain.domain_name))
 
 
 def verified_hosts(session: Session, names: Collection[str] | None) -> dict[str, uuid.UUID]:
@@ -143,6 +170,18 @@ def verified_names(session: Session, after: str | None, limit: int) -> list[str]
     """Return up to *limit* verified names that come behind *after*."""
     verified = Domain.is_verified.is_(True)
     return pagination.keys_after(session, Domain.domain_name, after, limit, verified)
+
+
+def _has_relatives(session: Session, domain: Domain) -> bool:
+    """Tell whether another tenant has verified a name above or below this one."""
+    name = Domain.domain_name
+    related: ColumnElement[bool] = or_(
+        name.in_(names.above(domain.domain_name)),
+        name.endswith("." + domain.domain_name, autoescape=True),
+    )
+    theirs = Domain.is_verified.is_(True), Domain.tenant_id != domain.tenant_id
+    with tenancy.platform_context():
+        return session.scalar(select(Domain.id).where(*theirs, related).limit(1)) is not None
 
 
 def _clear_primary(session: Session, tenant_id: uuid.UUID) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from control_plane import identity, tenants
 from control_plane.core.tenancy import platform_context
 from control_plane.domains import service as domains
+from control_plane.domains.models import Method
 from tests.bench.installation import DATABASES, Installation, running
 from tests.bench.report import Figure, console, percentile, table
 from tests.bench.workers import Workers
@@ -114,7 +115,7 @@ def new_tenant(installation: Installation, workers: Workers) -> tuple[float, Cli
     with platform_context(), installation.database.session() as session:
         tenant = tenants.create_tenant(session, name=host)
         domain = domains.add_domain(session, tenant.id, domain_name=host, is_primary=True)
-        domains.verify_domain(session, domain)
+        domains.verify_domain(session, domain, Method.MANUAL)
         made = identity.create_api_key(session, tenant.id, name="bench")
         client = Client(tenant.id, host, made.text)
         if set(workers.statuses(host, client.key).values()) != {404}:

@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from control_plane.core.clock import monotonic
-from control_plane.core.dns import Resolver
+from control_plane.core.dns import DnsError, Resolver
 from tests.dns_server import DnsServer
 
 
@@ -48,6 +48,16 @@ def test_a_server_that_is_silent_is_not_waited_for_twice() -> None:
         started = monotonic()
         assert Resolver([address], timeout_seconds=0.3).addresses("api.example.com") == []
         assert monotonic() - started < 0.55
+        with pytest.raises(DnsError):
+            Resolver([address], timeout_seconds=0.1).texts("api.example.com")
+
+
+def test_a_server_that_fails_says_nothing_of_a_name(dns_server: DnsServer) -> None:
+    dns_server.fails = True
+    resolver = Resolver([dns_server.address])
+    assert resolver.addresses("api.example.com") == []
+    with pytest.raises(DnsError):
+        resolver.texts("api.example.com")
 
 
 @pytest.mark.parametrize("text", ["192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:53"])

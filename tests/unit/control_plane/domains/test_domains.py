@@ -14,7 +14,7 @@ from control_plane.core.database import Database
 from control_plane.core.errors import Conflict
 from control_plane.core.settings import DnsSettings, Settings
 from control_plane.domains import documents, service
-from control_plane.domains.models import Domain
+from control_plane.domains.models import Domain, Method
 from control_plane.tenants import Tenant
 from tests import factories
 from tests.dns_server import DnsServer
@@ -162,7 +162,7 @@ def test_of_two_who_verify_at_the_same_moment_one_succeeds(
         try:
             with tenancy.platform_context(), database.transaction() as session:
                 owned = next(row for row in session.query(Domain) if str(row.id) == claim["id"])
-                service.verify_domain(session, owned)
+                service.verify_domain(session, owned, Method.MANUAL)
             outcomes.append("verified")
         except Conflict as error:
             outcomes.append(error.code)
