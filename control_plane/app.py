@@ -15,8 +15,9 @@ from werkzeug.exceptions import NotFound, RequestEntityTooLarge
 import control_plane
 from control_plane.core import health, logging, plugins, quotas, schemas
 from control_plane.core.addresses import networks
-from control_plane.core.api import Api, close_session
+from control_plane.core.api import close_session
 from control_plane.core.database import Database
+from control_plane.core.mounting import Api
 from control_plane.core.origin import ProxiedClients
 from control_plane.core.settings import Settings
 from control_plane.core.versions import VersionedPaths

@@ -28,8 +28,7 @@ from control_plane.core.body import StrictParser
 from control_plane.core.database import Database
 from control_plane.core.errors import Forbidden, NotFound, Unauthorized
 from control_plane.core.merge_patch import MEDIA_TYPE as MERGE_PATCH
-from control_plane.core.pagination import Page, PaginationSchema, pagination_header
-from control_plane.core.problems import ProblemHandler
+from control_plane.core.pagination import Page, pagination_header
 from control_plane.core.schemas import (
     PageQuerySchema,
     QuerySchema,
@@ -41,7 +40,6 @@ from control_plane.core.schemas import (
 from control_plane.core.settings import Settings
 
 __all__ = [
-    "Api",
     "Blueprint",
     "PageQuerySchema",
     "QuerySchema",
@@ -228,18 +226,6 @@ class _PatchSchema(MarshmallowSchema):
         """What it may hold is judged once it is applied."""
 
         unknown = INCLUDE
-
-
-class Api(ProblemHandler, flask_smorest.Api):  # type: ignore[misc] # flask-smorest is untyped
-    """Mounts blueprints under `/api` and documents them as OpenAPI 3.1."""
-
-    def mount(self, blueprint: Blueprint) -> None:
-        """Serve *blueprint* below `/api`."""
-        self.register_blueprint(blueprint, url_prefix=f"/api{blueprint.url_prefix or ''}")
-
-    def _register_pagination_header(self) -> None:
-        header = {"description": "Where this page stands.", "schema": PaginationSchema}
-        self.spec.components.header("PAGINATION", header, lazy=True)
 
 
 def session() -> Session:

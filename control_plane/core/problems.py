@@ -62,7 +62,7 @@ class ProblemSchema(Schema):
 
 
 class ProblemHandler:
-    """The part of `core.api.Api` that answers errors, in place of flask-smorest's own."""
+    """The part of `core.mounting.Api` that answers errors, in place of flask-smorest's own."""
 
     ERROR_SCHEMA = ProblemSchema
     _app: flask.Flask
