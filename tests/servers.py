@@ -129,8 +129,9 @@ class PostgresServer:
         """Create a database as a copy of *template*; return its name."""
         self._made += 1
         name = f"test_{self._made}"
+        # Copying files is the quicker way while they lie in memory.
         self._execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {}").format(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER {} STRATEGY FILE_COPY").format(
                 *map(sql.Identifier, (name, template, OWNER))
             )
         )
