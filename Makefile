@@ -11,7 +11,8 @@ STATE ?= .yumen
 
 RUNTIME_PACKAGES := python3-venv nginx libnginx-mod-http-lua lua-resty-core lua-resty-lrucache \
     lua-cjson lua-nginx-redis lua-nginx-dns redis-server ca-certificates curl
-TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git
+TEST_PACKAGES := postgresql-15 wrk lua-busted lua-check luajit2 docker-compose git \
+    prometheus
 
 # What the tests of single sign-on sign in at.
 OIDC_PROVIDER := tests/oidc_provider
@@ -138,7 +139,7 @@ endef
 # Debian starts what it installs. Yumen runs its own; nothing else shall listen because of it.
 define keep_services_off
 if [ -d /run/systemd/system ]; then \
-    for name in nginx redis-server postgresql; do \
+    for name in nginx redis-server postgresql prometheus; do \
         case "$$missing" in *" $$name"*) $$as systemctl disable --now -q $$name || true;; esac; \
     done; \
 fi

@@ -191,6 +191,26 @@ def gateway_codes() -> str:
     return _table(["status", "code", "type", "message"], sorted(rows))
 
 
+def gateway_metrics() -> str:
+    """Every metric of a gateway node, in the order in which its source names them."""
+    text = (ROOT / "openresty" / "lua" / "yumen" / "metrics" / "families.lua").read_text()
+    line = r"^    (yumen_\w+) = \{ (\w+), \"([\w,]*)\",\s+\"(.*)\" \},$"
+    return _metrics_table(
+        (name, kind.lower(), labels.split(",") if labels else [], said)
+        for name, kind, labels, said in re.findall(line, text, re.MULTILINE)
+    )
+
+
+def _metrics_table(rows: Iterable[tuple[str, str, Sequence[str], str]]) -> str:
+    return _table(
+        ["metric", "type", "labels", "meaning"],
+        (
+            [f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), said]
+            for name, kind, labels, said in rows
+        ),
+    )
+
+
 def commands() -> str:
     """Every command of `yumen`."""
     context = click.Context(cli.main)
@@ -241,6 +261,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "documents": documents,
     "gateway-codes": gateway_codes,
+    "gateway-metrics": gateway_metrics,
     "journal-layout": journal_layout,
     "make-targets": make_targets,
     "permissions": permissions,

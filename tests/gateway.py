@@ -114,6 +114,7 @@ class NginxServer:
         self.documents = documents
         environ = {
             "YUMEN_GATEWAY_PORT": str(free_port()),
+            "YUMEN_METRICS_GATEWAY_PORT": "0",
             "YUMEN_GATEWAY_WORKERS": str(workers),
             "YUMEN_GATEWAY_NODE": "node-a",
             "YUMEN_REDIS_URL": redis_url,

@@ -58,7 +58,8 @@ class Stack:
             *("--ready-file", str(self.ready_file)),
             *options,
         ]
-        self.environment = os.environ | dict(environment or {})
+        ports = {"YUMEN_METRICS_GATEWAY_PORT": str(free_port())}
+        self.environment = os.environ | ports | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}
         self.token = ""

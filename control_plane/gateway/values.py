@@ -48,6 +48,7 @@ def template_values(settings: Settings, modules: list[str]) -> Values:
     values["root"] = _path("the installation's directory", str(project_root()))
     values["ca_file"] = _path("gateway.ca_file", settings.gateway.ca_file)
     values["listen"] = listen_address(settings)
+    values["metrics_listen"] = _metrics_address(settings)
     values["trusted_proxies"] = _networks(settings)
     values["telemetry_memory_mb"] = _telemetry_memory(settings)
     values["user"] = _user(settings.state)
@@ -59,15 +60,26 @@ def template_values(settings: Settings, modules: list[str]) -> Values:
 
 
 def listen_address(settings: Settings) -> str:
-    """Return address and port as nginx's `listen` takes them."""
-    port = settings.gateway.port
-    if not 1 <= port <= 65535:
-        raise RenderError("gateway.port must be from 1 to 65535.")
+    """Return address and port of the gateway as nginx's `listen` takes them."""
     host = "127.0.0.1" if settings.gateway.host == "localhost" else settings.gateway.host
+    return _address("gateway.host", host, "gateway.port", settings.gateway.port)
+
+
+def _metrics_address(settings: Settings) -> str | None:
+    """Return where the gateway tells its metrics; None is nowhere."""
+    port = settings.metrics_port("gateway")
+    if port is None:
+        return None
+    return _address("metrics.host", settings.metrics.host, "metrics.gateway_port", port)
+
+
+def _address(host_name: str, host: str, port_name: str, port: int) -> str:
+    if not 1 <= port <= 65535:
+        raise RenderError(f"{port_name} must be from 1 to 65535.")
     try:
         address = addresses.parse(host)
     except ValueError as error:
-        raise RenderError("gateway.host must be an IP address, such as 127.0.0.1.") from error
+        raise RenderError(f"{host_name} must be an IP address, such as 127.0.0.1.") from error
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 

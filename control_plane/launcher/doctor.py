@@ -30,7 +30,7 @@ from control_plane.core.settings import Settings
 from control_plane.gateway import RenderError, nginx_binary, render
 from control_plane.launcher import requirements
 from control_plane.launcher.installation import is_held
-from control_plane.launcher.preflight import listen_error
+from control_plane.launcher.preflight import listen_error, listeners
 
 _FREE_BYTES: Final = 1024**3
 _CLOCK_SECONDS: Final = 2.0
@@ -133,18 +133,12 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
     if is_held(settings.state):
         yield Finding("Yumen runs and has its ports")
         return
-    for name, host, port in (
-        ("gateway", settings.gateway.host, settings.gateway.port),
-        ("admin", settings.admin.host, settings.admin.port),
-    ):
+    for side, option, host, port in listeners(settings):
         reason = listen_error(host, port)
         if reason:
-            yield Finding(
-                f"{host}:{port}: {reason}",
-                f"Stop it, or set {name}.port (`yumen up --{name}-port`).",
-            )
+            yield Finding(f"{host}:{port}: {reason}", f"Stop it, or choose another with {option}.")
         else:
-            yield Finding(f"{host}:{port} is free for the {name} side")
+            yield Finding(f"{host}:{port} is free for {side}")
 
 
 def check_redis(settings: Settings) -> Iterator[Finding]:

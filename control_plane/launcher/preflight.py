@@ -2,11 +2,21 @@
 
 import errno
 import socket
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterator, Sequence
 
-from control_plane.core.settings import Settings
+from control_plane.core.settings import MeteredProcess, Settings
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.requirements import missing
+
+
+class Listener(typing.NamedTuple):
+    """An address that a program of the installation listens on, and what changes its port."""
+
+    side: str
+    option: str
+    host: str
+    port: int
 
 
 def check_packages(settings: Settings) -> None:
@@ -23,19 +33,29 @@ def check_packages(settings: Settings) -> None:
 
 def check_ports(settings: Settings) -> None:
     """Refuse to start on a port that somebody else has."""
-    listeners = (
-        ("gateway", settings.gateway.host, settings.gateway.port),
-        ("admin", settings.admin.host, settings.admin.port),
-    )
-    for name, host, port in listeners:
-        reason = listen_error(host, port)
+    taken: dict[int, str] = {}
+    for listener in listeners(settings):
+        reason = listen_error(listener.host, listener.port)
         if reason:
             raise LaunchError(
-                f"Cannot listen on {host} port {port} for the {name} side ({reason}); "
-                f"choose another with --{name}-port."
+                f"Cannot listen on {listener.host} port {listener.port} for {listener.side} "
+                f"({reason}); choose another with {listener.option}."
             )
-    if settings.gateway.port == settings.admin.port:
-        raise LaunchError("--gateway-port and --admin-port must differ.")
+        if listener.port in taken:
+            raise LaunchError(f"{taken[listener.port]} and {listener.option} must differ.")
+        taken[listener.port] = listener.option
+
+
+def listeners(settings: Settings) -> Iterator[Listener]:
+    """Yield where this installation listens."""
+    gateway, admin = settings.gateway, settings.admin
+    yield Listener("the gateway side", "--gateway-port", gateway.host, gateway.port)
+    yield Listener("the admin side", "--admin-port", admin.host, admin.port)
+    for process in typing.get_args(MeteredProcess):
+        port = settings.metrics_port(process)
+        if port is not None:
+            side, option = f"the metrics of the {process}", f"metrics.{process}_port"
+            yield Listener(side, option, settings.metrics.host, port)
 
 
 def listen_error(host: str, port: int) -> str | None:

@@ -4,11 +4,15 @@ import re
 from email.utils import parseaddr
 
 from control_plane.core import addresses
-from control_plane.core.settings.sections import MailSettings, SecuritySettings, Settings
+from control_plane.core.settings.sections import (
+    MAX_PORT,
+    MailSettings,
+    SecuritySettings,
+    Settings,
+)
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 MAIL_SECURITY = ("starttls", "tls", "none")
-MAX_PORT = 65535
 
 
 class SettingsError(Exception):
@@ -28,6 +32,7 @@ def check_meaning(settings: Settings) -> None:
     }.items():
         if port > MAX_PORT:
             raise SettingsError(f"{name}.port must be at most {MAX_PORT}.")
+    _check_metrics(settings)
     if settings.database.owner_url is not None and settings.database.url is None:
         raise SettingsError("database.owner_url goes with a PostgreSQL in database.url.")
     _check_networks("security.upstream_allow", settings.security.upstream_allow)
@@ -35,6 +40,16 @@ def check_meaning(settings: Settings) -> None:
     _check_networks("admin.trusted_proxies", settings.admin.trusted_proxies)
     _check_mail(settings.mail)
     _check_master_key(settings.security)
+
+
+def _check_metrics(settings: Settings) -> None:
+    try:
+        addresses.parse(settings.metrics.host)
+    except ValueError as error:
+        raise SettingsError("metrics.host must be an IP address, such as 127.0.0.1.") from error
+    for name in ("gateway_port",):
+        if (getattr(settings.metrics, name) or 0) > MAX_PORT:
+            raise SettingsError(f"metrics.{name} must be at most {MAX_PORT}.")
 
 
 def _check_mail(mail: MailSettings) -> None:

@@ -24,6 +24,7 @@ MAY_BE_ZERO = frozenset(
         "gateway.drain_seconds",
         "gateway.keepalive_seconds",
         "journal.retention_hours",
+        "metrics.gateway_port",
         "tenants.purge_grace_days",
     }
 )

@@ -8,6 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+MAX_PORT = 65535
+_METRICS_DISTANCE = 1000
+"""How far from a process's own port its metrics are, when nothing else is said."""
+
+MeteredProcess = typing.Literal["gateway"]
+"""A process that has metrics."""
+
 SecretName = typing.Literal["master", "pepper", "seal", "jwt"]
 """A secret that can stand in a file."""
 
@@ -141,6 +148,14 @@ class DnsSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class MetricsSettings:
+    """Where the processes tell Prometheus their metrics."""
+
+    host: str
+    gateway_port: int | None
+
+
+@dataclasses.dataclass(frozen=True)
 class DemoSettings:
     """What stands behind the demo model."""
 
@@ -172,6 +187,7 @@ class Settings:
     security: SecuritySettings
     mail: MailSettings
     dns: DnsSettings
+    metrics: MetricsSettings
     demo: DemoSettings
     logging: LoggingSettings
 
@@ -199,6 +215,14 @@ class Settings:
             return self.gateway.node
         name = re.sub(r"[^a-z0-9-]+", "-", socket.gethostname().lower()).strip("-")
         return name[:32] or "node"
+
+    def metrics_port(self, process: MeteredProcess) -> int | None:
+        """Return the port on which *process* tells its metrics; None is nowhere."""
+        port: int | None = getattr(self.metrics, f"{process}_port")
+        if port is not None:
+            return port or None
+        beside, distance = self.gateway.port, _METRICS_DISTANCE
+        return beside + distance if beside + distance <= MAX_PORT else beside - distance
 
     def secret_file(self, name: SecretName) -> Path:
         """Return the file of the secret *name*."""

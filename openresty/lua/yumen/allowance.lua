@@ -351,13 +351,15 @@ end
 
 
 --- Figures since the node's start: calls of the script, requests refused, and what was let pass
--- that Redis could not be asked about, which is the most by which this node exceeded its limits.
+-- that Redis could not be asked about, which is the most by which this node exceeded its limits;
+-- and how many portions it leased.
 function _M.figures(self)
     local store = self.store
     return {
         calls = store:get("calls") or 0,
         refused = store:get("refused") or 0,
         unchecked = store:get("unchecked") or 0,
+        portions = store:get("portions") or 0,
         is_away = store:get(AWAY) and true or false,
     }
 end

@@ -13,6 +13,7 @@ local outcome = require "yumen.breaker.outcome"
 local request = require "yumen.core.request"
 local signals = require "yumen.signals"
 local states = require "yumen.breaker.state"
+local telemetry = require "yumen.telemetry"
 
 local ceil, max = math.ceil, math.max
 local find = string.find
@@ -157,6 +158,9 @@ local function report(ctx, one, generation, now)
     end
     local new = core.report(one.breaker, now, generation, lease, result, is_slow)
     if new then
+        if new.status == states.OPEN then
+            telemetry.note("breaker_opened")
+        end
         fleet.announce(one.breaker, new)
     end
 end

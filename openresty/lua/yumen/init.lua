@@ -6,6 +6,7 @@ local context = require "yumen.core.ctx"
 local dialect = require "yumen.dialect"
 local ids = require "yumen.core.ids"
 local journal = require "yumen.journal"
+local metrics = require "yumen.metrics"
 local node = require "yumen.core.node"
 local pipeline = require "yumen.pipeline"
 local request = require "yumen.core.request"
@@ -40,6 +41,7 @@ function _M.init_worker()
     signals.init_worker()
     web_sockets.init_worker()
     telemetry.init_worker(dialect.CODES)
+    metrics.init_worker(dialect.CODES)
 end
 
 
@@ -136,6 +138,12 @@ function _M.error()
     local status, code = router.refusal(ctx, ctx.failure or response.status())
     ctx.failed = status
     return refuse(ctx, status, code)
+end
+
+
+--- What Prometheus asks for, on the private listener.
+function _M.metrics()
+    return metrics.answer()
 end
 
 

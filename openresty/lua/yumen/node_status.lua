@@ -9,7 +9,7 @@ local redis_session = require "yumen.core.redis_session"
 local semaphore = require "ngx.semaphore"
 local shm = require "yumen.core.shm"
 local state = require "yumen.core.state"
-local telemetry = require "yumen.telemetry"
+local telemetry = require "yumen.telemetry.node"
 
 local sleep = ngx.sleep
 

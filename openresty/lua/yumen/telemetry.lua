@@ -1,37 +1,26 @@
 --- Counts what becomes of calls, by service and by tenant.
 --
 -- A worker counts in its own memory, which costs a request next to nothing, and adds that to the
--- node's memory each second: `yumen_telemetry` holds "<kind><number>" -> id and
--- "<kind><number>/<i>" -> count, only rising. A worker that is killed loses a second of it. What is
--- under way stands in `yumen_load` for each process, and goes with it.
+-- node's memory (`telemetry/node.lua`) each second. A worker that is killed loses a second of it.
+-- What is under way is said for each process, and goes with it.
 local clock = require "yumen.core.clock"
+local counted = require "yumen.telemetry.node"
 local ffi = require "ffi"
 local layout = require "contract.telemetry"
 local log = require "yumen.core.log"
-local node = require "yumen.core.node"
 
 local concat = table.concat
 local cpu_seconds = os.clock
 local exiting = ngx.worker.exiting
 local format = string.format
-local gmatch = string.gmatch
 local max, min = math.max, math.min
 local micros = clock.micros
-local sleep = ngx.sleep
 local timer_at = ngx.timer.at
-local tonumber = tonumber
-
-local dict = ngx.shared.yumen_telemetry
-local loads = ngx.shared.yumen_load
 
 local EVERY_SECONDS = 1
-local LOAD_SECONDS = 3              -- a process that says nothing for so long is gone
-local READ_AT_ONCE = 50             -- entries, between which requests are served
 local OUTCOMES, SUMS, BOUNDS = #layout.outcomes, #layout.sums, layout.bounds_us
 local BUCKETS = OUTCOMES + SUMS     -- index of the first bucket
-local COUNTS = BUCKETS + #BOUNDS + 1
-local OTHER = "other"
-local BOOT = "boot"
+local COUNTS, OTHER = counted.COUNTS, counted.OTHER
 
 local counts_type = ffi.typeof("double[?]")
 local index = {}                    -- outcome or sum -> its place among the counts
@@ -41,44 +30,25 @@ local REQUEST_BYTES, RESPONSE_BYTES = index.request_bytes, index.response_bytes
 local TOKENS_IN, TOKENS_OUT = index.tokens_in, index.tokens_out
 local WAIT_US = index.wait_us
 
-local _M = { COUNTS = COUNTS }
+local _M = {
+    --- What else is under way in this worker; those who begin and end it add and subtract.
+    levels = { streams = 0, sockets = 0 },
+}
+
+local levels = _M.levels
 
 local draining                      -- this worker finishes: nothing calls `flush` any more
 local touched = {}                  -- entries with counts that the node does not know yet
 local refusals, has_refusals = {}, false
+local events, has_events = {}, false
 local codes                         -- code -> true: which may have a number of their own
 
 
-local function new_kind(letter, setting)
-    return { letter = letter, setting = setting, entries = {}, known = 0 }
+local function new_kind(kind)
+    return { letter = kind.letter, setting = kind.setting, entries = {} }
 end
 
-local services = new_kind("s", "counted_services")
-local tenants = new_kind("t", "counted_tenants")
-_M.services, _M.tenants = services, tenants
-
-
---- The node's number of an id, given once; 0 is all that came after the last one.
-local function number_of(kind, id)
-    local name = kind.letter .. ":" .. id
-    local number = dict:get(name)
-    if number then
-        return number
-    end
-    local most = node[kind.setting] or 0
-    if (dict:get(kind.letter) or 0) >= most then
-        return 0
-    end
-    number = dict:incr(kind.letter, 1, 0)
-    if number > most then
-        return 0
-    end
-    if not dict:add(name, number) then
-        return dict:get(name)        -- another worker was first; this number stays unused
-    end
-    dict:set(kind.letter .. number, id)
-    return number
-end
+local services, tenants = new_kind(counted.services), new_kind(counted.tenants)
 
 
 local function new_entry(kind, number)
@@ -92,7 +62,7 @@ end
 
 
 local function enter(kind, id)
-    local number = number_of(kind, id)
+    local number = counted.number_of(kind, id)
     if number == 0 then
         -- Not kept by its id: there may be any number of those.
         kind.other = kind.other or new_entry(kind, 0)
@@ -154,7 +124,7 @@ local function flush()
             local value = counts[place]
             if value ~= 0 then
                 counts[place] = 0
-                dict:incr(names[place], value, 0)
+                counted.add(names[place], value)
             end
         end
     end
@@ -163,8 +133,15 @@ local function flush()
         for code, number in pairs(refusals) do
             if number > 0 then
                 refusals[code] = 0
-                dict:incr("c:" .. code, number, 0)
+                counted.add("c:" .. code, number)
             end
+        end
+    end
+    if has_events then
+        has_events = false
+        for name, number in pairs(events) do
+            events[name] = 0
+            counted.add("e:" .. name, number)
         end
     end
 end
@@ -177,6 +154,9 @@ function _M.begin(ctx)
     local entry = services.entries[id] or enter(services, id)
     entry.in_flight = entry.in_flight + 1
     ctx.in_flight = entry
+    if ctx.stream then
+        levels.streams = levels.streams + 1
+    end
 end
 
 
@@ -191,6 +171,9 @@ function _M.finish(ctx, outcome, wait_us)
     local entry = ctx.in_flight
     if entry then
         entry.in_flight = entry.in_flight - 1
+        if ctx.stream then
+            levels.streams = levels.streams - 1
+        end
     end
     if draining then
         flush()
@@ -211,6 +194,17 @@ function _M.refuse(code)
 end
 
 
+--- Something happened that is counted by its name alone.
+-- @param name  one of those that `metrics.lua` tells
+function _M.note(name)
+    events[name] = (events[name] or 0) + 1
+    has_events = true
+    if draining then
+        flush()
+    end
+end
+
+
 local last_cpu, last_micros
 
 
@@ -224,7 +218,8 @@ end
 
 
 local function report()
-    local parts = { format("%.3f", busy()) }
+    local parts = { format("%.3f worker=%d streams=%d sockets=%d", busy(), ngx.worker.id(),
+                           levels.streams, levels.sockets) }
     for _, entry in pairs(services.entries) do
         if entry.in_flight > 0 then
             parts[#parts + 1] = entry.number .. "=" .. entry.in_flight
@@ -234,7 +229,7 @@ local function report()
     if other and other.in_flight > 0 then
         parts[#parts + 1] = "0=" .. other.in_flight
     end
-    local ok, err = loads:set(ngx.worker.pid(), concat(parts, " "), LOAD_SECONDS)
+    local ok, err = counted.tell_load(concat(parts, " "))
     if not ok then
         log.warn("telemetry: ", err)
     end
@@ -257,10 +252,8 @@ local function tick(premature)
 end
 
 
---- In nginx's master: what stands in shared memory counts from here on, also through reloads.
-function _M.init()
-    dict:add(BOOT, clock.micros())
-end
+--- In nginx's master.
+_M.init = counted.init
 
 
 --- In each worker, once.
@@ -269,81 +262,6 @@ function _M.init_worker(known_codes)
     codes = known_codes
     last_cpu, last_micros = cpu_seconds(), micros()
     timer_at(EVERY_SECONDS, tick)
-end
-
-
---- Since when this node counts, Unix microseconds; another one means that all began at 0 again.
-function _M.boot()
-    return dict:get(BOOT)
-end
-
-
---- The load of the busiest worker, 0 to 1, and service number -> calls under way.
-function _M.loads()
-    local load, in_flight = 0, {}
-    for _, pid in ipairs(loads:get_keys(0)) do
-        local text = loads:get(pid)
-        if text then
-            load = max(load, tonumber(text:match("^[%d.]+")))
-            for number, calls in gmatch(text, "(%d+)=(%d+)") do
-                number = tonumber(number)
-                in_flight[number] = (in_flight[number] or 0) + tonumber(calls)
-            end
-        end
-    end
-    return load, in_flight
-end
-
-
---- Call `visit(id, counts, in_flight)` for each service or tenant that the node knows; `counts` is
--- a list that is used again. May yield.
-function _M.each(kind, visit)
-    local counts = {}
-    local _, in_flight = _M.loads()
-    local last = min(dict:get(kind.letter) or 0, node[kind.setting] or 0)
-    for number = 0, last do
-        local id = number == 0 and OTHER or dict:get(kind.letter .. number)
-        local calls = 0
-        for i = 0, id and COUNTS - 1 or -1 do
-            local value = dict:get(kind.letter .. number .. "/" .. i) or 0
-            counts[i + 1] = value
-            calls = calls + (i < OUTCOMES and value or 0)
-        end
-        if id and (number > 0 or calls > 0) then
-            visit(id, counts, kind == services and in_flight[number] or 0)
-        end
-        if number % READ_AT_ONCE == READ_AT_ONCE - 1 then
-            sleep(0)
-        end
-    end
-end
-
-
---- Code -> how often the gateway answered with it.
-function _M.refusals()
-    local found = {}
-    for code in pairs(codes) do
-        found[code] = dict:get("c:" .. code)
-    end
-    found[OTHER] = dict:get("c:" .. OTHER)
-    return found
-end
-
-
-local SERVICE = '"%s":{"counts":[%s],"inFlight":%d}'
-local SNAPSHOT = '{"boot":%d,"seenAt":%d,"busy":%.3f,"services":{%s}}'
-
-
---- What this node says of its services in Redis, JSON. May yield.
-function _M.snapshot()
-    local parts, texts = {}, {}
-    _M.each(services, function(id, counts, in_flight)
-        for i = 1, COUNTS do
-            texts[i] = format("%d", counts[i])
-        end
-        parts[#parts + 1] = SERVICE:format(id, concat(texts, ","), in_flight)
-    end)
-    return SNAPSHOT:format(_M.boot(), clock.millis(), (_M.loads()), concat(parts, ","))
 end
 
 

@@ -12,6 +12,7 @@ local request = require "yumen.core.request"
 local retry_budget = require "yumen.upstream.retry_budget"
 local slots = require "yumen.upstream.slots"
 local standing = require "yumen.upstream.standing"
+local telemetry = require "yumen.telemetry"
 
 local get_last_failure = balancer.get_last_failure
 local gmatch = string.gmatch
@@ -39,7 +40,6 @@ local MODELS = { balancing = "roundRobin", passive = { failures = 5, seconds = 1
 
 local _M = {
     overflowed = 0,      -- requests that found every slot taken by other upstreams
-    retried = 0,         -- calls that this worker sent again to another peer
 }
 
 local pools
@@ -175,6 +175,7 @@ function _M.reserve(ctx, target)
     local slot = pools:take(target.origin, now())
     if not slot then
         _M.overflowed = _M.overflowed + 1
+        telemetry.note("unpooled")
         if _M.overflowed % 1000 == 1 then
             log.warn("more upstreams than gateway.upstream_slots: ", _M.overflowed,
                      " requests without a kept connection")
@@ -224,7 +225,7 @@ local function again(ctx, target, at)
     end
     assign(ctx, target, another)
     ctx.tries = ctx.tries + 1
-    _M.retried = _M.retried + 1
+    telemetry.note("retried")
     allow_another(ctx, target)
     local host = host_header(ctx, target, another)
     if host ~= ctx.upstream_host then

@@ -7,12 +7,14 @@ local connection = require "yumen.core.connection"
 local log = require "yumen.core.log"
 local seconds = require("yumen.core.clock").seconds
 local standing = require "yumen.standing"
+local telemetry = require "yumen.telemetry"
 
 local pairs = pairs
 local timer_every = ngx.timer.every
 
 local EVERY_SECONDS = 1
 
+local levels = telemetry.levels
 local open = {}                      -- ctx -> descriptor
 
 local _M = {}
@@ -76,12 +78,16 @@ function _M.open(ctx)
     local most = ctx.route.document.webSocket.maxAge
     ctx.ends_by = most and seconds() + most
     open[ctx] = ctx.descriptor
+    levels.sockets = levels.sockets + 1
 end
 
 
 --- In log: it is over.
 function _M.close(ctx)
-    open[ctx] = nil
+    if open[ctx] then
+        open[ctx] = nil
+        levels.sockets = levels.sockets - 1
+    end
 end
 
 

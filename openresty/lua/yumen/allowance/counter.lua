@@ -229,6 +229,7 @@ function _M.hear(c, store, answer, at, need, sent)
                   ms / 1000 + 1)
     elseif need > 0 and portion > 0 then
         c.portion, c.leased_at = portion, sent
+        store:incr("portions", 1, 0)
         keep(c, store, portion, rest, ms, generation, sent)
     elseif c.kind == HOLDINGS and need == 0 then
         keep(c, store, 0, rest, ms, generation, sent)

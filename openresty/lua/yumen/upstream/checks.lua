@@ -5,11 +5,13 @@
 local config = require "yumen.config"
 local health = require "yumen.upstream.health"
 local log = require "yumen.core.log"
+local node = require "yumen.core.node"
 local node_status = require "yumen.node_status"
 local peers = require "yumen.upstream.peers"
 local shm = require "yumen.core.shm"
 local standing = require "yumen.upstream.standing"
 
+local concat = table.concat
 local exiting = ngx.worker.exiting
 local format = string.format
 local min = math.min
@@ -23,6 +25,7 @@ local timer_at = ngx.timer.at
 local SECTION = "upstreams"
 local TICK_SECONDS = 0.1
 local TURNS = 300                  -- then a new timer, which frees what the old one gathered
+local TOLD_TURNS = 50              -- between two counts for the metrics
 local MOST_AT_ONCE = 64
 local LONGEST_LINE = 8192
 local PAUSE_SECONDS = 1
@@ -158,12 +161,51 @@ local function turn()
 end
 
 
+local function is_out(peer, at)
+    return peer.ejected_until and peer.ejected_until > at
+end
+
+
+--- How many of a target's peers are used and how many are not, as this node sees them.
+local function count_peers(target, at)
+    standing.read(target.peers, target.health_check ~= nil)
+    local well = 0
+    for _, peer in ipairs(target.peers) do
+        well = well + ((peer.checked_ill or is_out(peer, at)) and 0 or 1)
+    end
+    return well, #target.peers - well
+end
+
+
+--- Tell all workers how many peers each upstream has, for the metrics.
+local function tell_peers(at)
+    local lines, told, most = {}, 0, node.counted_services
+    local other_well, other_ill = 0, 0
+    for id, target in pairs(watched) do
+        local well, ill = count_peers(target, at)
+        if told < most then
+            told = told + 1
+            lines[told] = id .. " " .. well .. " " .. ill
+        else
+            other_well, other_ill = other_well + well, other_ill + ill
+        end
+    end
+    if other_well + other_ill > 0 then
+        lines[told + 1] = "other " .. other_well .. " " .. other_ill
+    end
+    standing.tell_counts(concat(lines, "\n"))
+end
+
+
 local function session()
-    for _ = 1, TURNS do
+    for i = 1, TURNS do
         if exiting() then
             return
         end
         turn()
+        if i % TOLD_TURNS == 1 then
+            tell_peers(now())
+        end
         sleep(TICK_SECONDS)
     end
 end
@@ -204,10 +246,10 @@ function _M.report()
         standing.read(target.peers, target.health_check ~= nil)
         local of_upstream = {}
         for _, peer in ipairs(target.peers) do
-            local is_out = peer.ejected_until and peer.ejected_until > at
+            local out = is_out(peer, at)
             of_upstream[peer.name] = {
-                healthy = not (peer.checked_ill or is_out),
-                reason = peer.ill_reason or (is_out and "calls failed") or nil,
+                healthy = not (peer.checked_ill or out),
+                reason = peer.ill_reason or (out and "calls failed") or nil,
             }
         end
         told[id] = of_upstream

@@ -7,6 +7,7 @@ local now = ngx.now
 local worker_count, worker_id = ngx.worker.count, ngx.worker.id
 
 local GENERATION = "generation"
+local COUNTS, COUNTS_SECONDS = "counts", 30
 local FAILURES_SECONDS = 300       -- failures further apart are not in a row
 local FORGET_SECONDS = 3600        -- of a peer that nobody asks for any more
 
@@ -66,6 +67,19 @@ function _M.read(peers, are_checked)
         peer.ejected_until = dict:get(peer.ejected_key)
         peer.failures = dict:get(peer.failures_key) or 0
     end
+end
+
+
+--- Tell all workers how many peers upstreams have.
+-- @param text  lines of an upstream's id, how many of its peers are used, how many are not
+function _M.tell_counts(text)
+    dict:safe_set(COUNTS, text, COUNTS_SECONDS)
+end
+
+
+--- What `tell_counts` told last; "" when nobody did for a while.
+function _M.counts()
+    return dict:get(COUNTS) or ""
 end
 
 
