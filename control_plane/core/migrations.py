@@ -10,17 +10,31 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import to_tuple
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from control_plane.core import row_security, tenant_schemas
 from control_plane.core.commands import on_installation
-from control_plane.core.database import Database
+from control_plane.core.database import Database, is_busy
 from control_plane.core.settings import Settings
 
 SCRIPTS = "control_plane:migrations"
 
+_WAITS = 12
+"""How often a second process waits on SQLite, five seconds each time: its own wait is no longer."""
+
 
 def upgrade(database: Database) -> None:
     """Apply the migrations that are missing, all or none; a second process waits for the first."""
+    for waits_left in reversed(range(_WAITS)):
+        try:
+            _upgrade(database)
+            break
+        except OperationalError as error:
+            if not is_busy(error) or not waits_left:
+                raise
+
+
+def _upgrade(database: Database) -> None:
     with database.owner_transaction() as connection:
         if not database.is_sqlite:
             # SQLite's BEGIN IMMEDIATE has locked already.

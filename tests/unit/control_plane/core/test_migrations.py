@@ -1,6 +1,6 @@
 """Migrations: they make the schema that the code expects, once, whoever starts first."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -47,6 +47,20 @@ def test_processes_that_start_at_once_upgrade_once(empty: Settings) -> None:
     assert migrations.missing(database)
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(upgrade, range(3)))
+    assert migrations.missing(database) == set()
+    database.close()
+
+
+def test_an_upgrade_waits_for_one_that_takes_longer_than_statements_may(
+    empty: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.core.database._BUSY_TIMEOUT_MS", 100)
+    database = Database(empty)
+    with ThreadPoolExecutor(1) as pool:
+        with database.engine.begin():
+            upgrade = pool.submit(migrations.upgrade, database)
+            assert not wait([upgrade], timeout=0.4).done
+        upgrade.result()
     assert migrations.missing(database) == set()
     database.close()
 
