@@ -126,6 +126,11 @@ def _node(settings: Settings, prefix: Path) -> dict[str, Any]:
         "upstream_slots": gateway.upstream_slots,
         "upstream_allow": list(settings.security.upstream_allow),
         "keepalive_seconds": gateway.keepalive_seconds,
+        "timeouts": {
+            "connect": gateway.connect_seconds,
+            "send": gateway.client_body_seconds,
+            "read": gateway.read_seconds,
+        },
         "counted_services": gateway.counted_services,
         "counted_tenants": gateway.counted_tenants,
     }

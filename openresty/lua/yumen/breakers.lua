@@ -10,17 +10,16 @@ local core = require "yumen.breaker"
 local fleet = require "yumen.breaker.fleet"
 local node_status = require "yumen.node_status"
 local outcome = require "yumen.breaker.outcome"
+local paths = require "yumen.core.paths"
 local request = require "yumen.core.request"
 local signals = require "yumen.signals"
 local states = require "yumen.breaker.state"
 local telemetry = require "yumen.telemetry"
 
 local ceil, max = math.ceil, math.max
-local find = string.find
 local ipairs = ipairs
 local millis = clock.monotonic_millis
 local random = math.random
-local sub = string.sub
 
 local texts = ngx.shared.yumen_breakers
 local numbers = ngx.shared.yumen_breaker_counts
@@ -46,11 +45,6 @@ local store = {
 }
 
 
-local function ends_with_slash(text)
-    return sub(text, -1) == "/"
-end
-
-
 --- This worker's view of a rule of a document.
 local function view(rule, index)
     local counted = {}
@@ -63,7 +57,7 @@ local function view(rule, index)
         rule = rule,
         tenant = rule.tenant,
         endpoint = endpoint,
-        below = endpoint and (ends_with_slash(endpoint) and endpoint or endpoint .. "/"),
+        below = endpoint and paths.below(endpoint),
         counted = counted,
         slow = rule.slowCallMilliseconds,
         -- Fields of ctx, so that a call needs no table of its own.
@@ -102,8 +96,7 @@ local function is_about(one, ctx)
     if tenant and tenant ~= ctx.tenant.id then
         return false
     end
-    return not endpoint or ctx.path == endpoint
-        or find(ctx.path, one.below, 1, true) == 1
+    return not endpoint or paths.covers(endpoint, one.below, ctx.path)
 end
 
 

@@ -73,6 +73,8 @@ local CODES = {
 
     circuit_open = { 503, UPSTREAM, "What is behind this does not work now and is left alone for a "
         .. "while; try again after the seconds in Retry-After." },
+    feature_disabled = { 503, UPSTREAM, "What is behind this is not well, and this is switched off "
+        .. "until it is; try again after the seconds in Retry-After." },
     no_config = { 503, SERVER, "The gateway has no configuration yet; try again shortly." },
     policy_failed = { 503, SERVER, "The gateway could not check this request; try again." },
     unavailable = { 503, SERVER, "The gateway cannot take this request now; try again." },

@@ -11,8 +11,8 @@ local PHASES = { "accept", "access", "balancer", "header_filter", "body_filter",
 
 local BUILT_IN = {
     "request_id", "cors", "ip_restriction", "key_auth", "tenant_status", "profile", "ai_call",
-    "http_call", "limits", "breaker", "ai_proxy", "http_proxy", "open_streams", "usage_meter",
-    "telemetry",
+    "http_call", "degradation", "limits", "breaker", "ai_proxy", "http_proxy", "open_streams",
+    "usage_meter", "telemetry",
 }
 
 local _M = { BUILT_IN = BUILT_IN, PHASES = PHASES }

@@ -112,6 +112,24 @@ function _M.plan(tenant, name)
 end
 
 
+--- The same by the model's id.
+-- @return  plan, the name by which the tenant calls it; nil when the tenant may not, or it is not
+--          usable
+function _M.plan_of(tenant, id)
+    local names = tenant.names_of_models
+    if not names then
+        names = {}
+        for name, entry in pairs(tenant.models) do
+            names[entry.model] = name
+        end
+        tenant.names_of_models = names
+    end
+    local name = names[id]
+    local plan = name and _M.plan(tenant, name)
+    return plan, name
+end
+
+
 local function description(name)
     return '{"id":' .. quote(name) .. ',"object":"model","created":0,"owned_by":"yumen"}'
 end

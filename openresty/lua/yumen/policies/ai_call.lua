@@ -4,6 +4,7 @@
 -- them have let it pass; they may yield, so that the body is spliced here, right after its scan.
 local body = require "yumen.ai.body"
 local core = require "yumen.core"
+local degradation = require "yumen.degradation"
 local key_scope = require "yumen.key_scope"
 local models = require "yumen.ai.models"
 
@@ -104,7 +105,9 @@ function _M.access(tenant, ctx)
     if status then
         return status, code
     end
-    return prepare(ctx, plan, found.stream)
+    local stream = found.stream
+    local other = degradation.choose(ctx, plan.document, plan.service, stream)
+    return prepare(ctx, other or plan, stream)
 end
 
 

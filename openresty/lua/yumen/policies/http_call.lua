@@ -1,7 +1,7 @@
 --- Prepares a request on a tenant's own route: may its body pass, which upstream is it for, and
 -- which of its headers go on.
-local config = require "yumen.config"
 local core = require "yumen.core"
+local upstreams = require "yumen.upstream.document"
 local web_sockets = require "yumen.web_sockets"
 
 local ipairs, pairs = ipairs, pairs
@@ -82,19 +82,6 @@ local function change_credentials(call, route)
 end
 
 
---- The upstream's document; nil when there is none any more. Another tenant's is as if it were not
--- there, whatever the route says.
-local function upstream_of(ctx, id)
-    local document = config.get("upstreams", id)
-    if not document or (document.tenant and document.tenant ~= ctx.tenant.id) then
-        return nil
-    end
-    document.service_key = document.service_key or "upstream:" .. id
-    ctx.upstream, ctx.service = document, document.service_key
-    return document
-end
-
-
 function _M.access(_, ctx)
     local route = ctx.route
     local document = route.document
@@ -106,9 +93,11 @@ function _M.access(_, ctx)
         call = make(document)
         document.call = call
     end
-    if not upstream_of(ctx, document.upstream) then
+    local found = upstreams.find(ctx.tenant, document.upstream)
+    if not found then
         return 503, "route_unavailable"
     end
+    ctx.upstream, ctx.service = found, found.service_key
     if request.wants_web_socket() then
         if not document.webSocket.enabled then
             return 403, "web_socket_not_allowed"

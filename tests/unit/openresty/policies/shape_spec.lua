@@ -54,6 +54,7 @@ describe("policies", function()
             "5000 profile",
             "3000 ai_call",
             "2900 http_call",
+            "2700 degradation",
             "2000 limits",
             "1500 breaker",
             "1000 ai_proxy",
