@@ -11,6 +11,7 @@ ROOMS = (
     "control_plane.audit",
     "control_plane.service_clients",
     "control_plane.single_sign_on",
+    "control_plane.monitoring",
     "control_plane.limits",
     "control_plane.resilience",
     "control_plane.publishing",

@@ -1,5 +1,6 @@
 """The worker process: publishes, runs jobs, takes usage in, sends mail, until told to stop."""
 
+import functools
 import signal
 import threading
 from collections.abc import Callable
@@ -9,7 +10,7 @@ import redis
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from control_plane import usage
+from control_plane import monitoring, usage
 from control_plane.core import clock, logging, mail, occasions, plugins
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
@@ -25,10 +26,14 @@ LONGEST_PAUSE_SECONDS = 2.0
 AWAY_PAUSE_SECONDS = 0.25
 _JOBS_POLL_SECONDS = 0.5
 _TIMEOUT_SECONDS = 10.0
+_FAILING_SECONDS = 5.0
 
 Loop = Callable[[Settings, threading.Event], None]
 
 log = structlog.get_logger(__name__)
+
+_failed: dict[str, float] = {}
+"""When each loop of this process failed last."""
 
 
 def run_worker(settings: Settings) -> None:
@@ -41,6 +46,7 @@ def run_worker(settings: Settings) -> None:
         "jobs": run_jobs,
         "usage": usage.run_consumer,
         "mail": mail.run_sender,
+        "summing up": functools.partial(monitoring.run_summing_up, failing),
     }
     threads = [
         threading.Thread(target=keep_running, args=(name, loop, settings, stop), name=name)
@@ -73,10 +79,18 @@ def keep_running(name: str, loop: Loop, settings: Settings, stop: threading.Even
             trouble = str(error)
         except Exception:
             log.exception("loop_failed", loop=name, pause_seconds=pause)
+        if not stop.is_set():
+            _failed[name] = clock.monotonic()
         if clock.monotonic() - started > LONGEST_PAUSE_SECONDS:
             pause, trouble = FIRST_PAUSE_SECONDS, ""
         stop.wait(min(pause, longest))
         pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def failing() -> list[str]:
+    """Return the loops that failed a moment ago: each is tried again within that time."""
+    now = clock.monotonic()
+    return [name for name, at in list(_failed.items()) if now - at < _FAILING_SECONDS]
 
 
 def run_jobs(settings: Settings, stop: threading.Event) -> None:

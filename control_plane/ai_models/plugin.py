@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from control_plane.ai_models import documents, manifest, permissions, routes, service
-from control_plane.ai_models.models import TenantModelConfig
+from control_plane.ai_models.models import AIModel, TenantModelConfig
 from control_plane.ai_models.schemas import TenantModelSchema
 from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
-from control_plane.core.plugins import Section, SectionPart, hookimpl
+from control_plane.core.plugins import Section, SectionPart, Service, hookimpl
 
 
 @hookimpl
@@ -72,6 +72,13 @@ def yumen_unknown_models(session: Session, ids: Collection[uuid.UUID]) -> Collec
 def yumen_services(session: Session, tenant_id: uuid.UUID | None, name: str) -> Collection[str]:
     """Return the key of the AI model that *name* names, if there is one."""
     return service.service_keys(session, tenant_id, name)
+
+
+@hookimpl
+def yumen_known_services(session: Session, tenant_id: uuid.UUID | None) -> Iterable[Service]:
+    """Return the active AI models."""
+    models = session.scalars(service.models_of(session, tenant_id).where(AIModel.is_active))
+    return [Service(f"model:{model.id}", model.name, None) for model in models]
 
 
 @hookimpl

@@ -56,7 +56,7 @@ def list_models(
     tenant_id: uuid.UUID | None = None,
 ) -> Page[AIModel]:
     """Return all models or, with a tenant, those that it may call, by name or by *sort*."""
-    query = _models_of(session, tenant_id)
+    query = models_of(session, tenant_id)
     if is_active is not None:
         query = query.where(AIModel.is_active.is_(is_active))
     order = pagination.ordering(AIModel, sort or [("name", False)])
@@ -71,13 +71,14 @@ def get_model(
     Raises:
         NotFound: there is no such model, or none for this tenant.
     """
-    model = session.scalar(_models_of(session, tenant_id).where(AIModel.id == model_id))
+    model = session.scalar(models_of(session, tenant_id).where(AIModel.id == model_id))
     if model is None:
         raise NotFound("model")
     return model
 
 
-def _models_of(session: Session, tenant_id: uuid.UUID | None) -> Select[AIModel]:
+def models_of(session: Session, tenant_id: uuid.UUID | None) -> Select[AIModel]:
+    """Return the query for the models that a tenant may call, for all without one."""
     query = select(AIModel)
     if tenant_id is None:
         return query
@@ -287,5 +288,5 @@ def service_keys(session: Session, tenant_id: uuid.UUID | None, name: str) -> li
     if name.startswith("model:"):
         with contextlib.suppress(ValueError):
             named |= AIModel.id == uuid.UUID(name.removeprefix("model:"))
-    query = _models_of(session, tenant_id).where(named)
+    query = models_of(session, tenant_id).where(named)
     return [f"model:{model.id}" for model in session.scalars(query)]

@@ -41,6 +41,12 @@ SIGNALS_STATE = f"{PREFIX}signals:state"
 NODE_EVENTS = f"{PREFIX}node-events"
 """Stream of what changed at a gateway node, such as a breaker that opened; capped."""
 
+HEARTBEATS = f"{PREFIX}heartbeats"
+"""Hash: `worker/<host>-<pid>` or `shipper/<node>` to when it last lived, and what fails there."""
+
+READINGS = f"{PREFIX}readings"
+"""JSON: how services do, as a worker has summed up what the nodes tell; gone when none does."""
+
 WAKE = f"{PREFIX}wake"
 """Pub/sub channel that tells the worker of work; its message names the kind, such as `outbox`."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from control_plane.core.audit_entries import Entry
     from control_plane.core.auth import Actor, Permission
     from control_plane.core.manifest import Kind
-    from control_plane.core.plugins import Job, Section, SectionPart
+    from control_plane.core.plugins import Job, Section, SectionPart, Service
 
 PROJECT = "yumen"
 
@@ -110,6 +110,11 @@ def yumen_services(session: Session, tenant_id: uuid.UUID | None, name: str) -> 
 
     A service is named by its name or by its key. With a tenant only those that it may call count.
     """
+
+
+@hookspec
+def yumen_known_services(session: Session, tenant_id: uuid.UUID | None) -> Iterable[Service]:
+    """Return the room's services that can be called; with a tenant only those that it may call."""
 
 
 @hookspec

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import importlib
+import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,6 +57,16 @@ class SectionPart:
     section: str
     compile: Callable[[Session, Collection[str] | None], dict[str, Document]]
     dirty: DirtyMap
+
+
+@dataclasses.dataclass(frozen=True)
+class Service:
+    """What calls go to: its key (`model:<id>`, `upstream:<id>`), its name, and whose it is."""
+
+    key: str
+    name: str
+    owner: uuid.UUID | None
+    """The tenant; None is the platform."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -89,6 +89,15 @@ class Readings:
         self._breakers: dict[bytes, list[_Breaker]] = {}
         self._revision: bytes | None = None
 
+    @property
+    def loads(self) -> dict[str, float]:
+        """How busy each node is whose report was read last and who is heard, in percent."""
+        return {
+            name: 100 * node.newest.busy
+            for name, node in self._nodes.items()
+            if node.newest is not None and self._is_heard(node)
+        }
+
     def read(self) -> dict[str, Reading]:
         """Return the reading of each service that a node has counted or a breaker is not closed of.
 

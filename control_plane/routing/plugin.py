@@ -11,7 +11,7 @@ from control_plane.core import pagination
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
-from control_plane.core.plugins import Section, hookimpl
+from control_plane.core.plugins import Section, Service, hookimpl
 from control_plane.routing import documents, manifest, permissions
 from control_plane.routing import routes as http
 from control_plane.routing.models import Route, Upstream
@@ -75,6 +75,12 @@ def yumen_tenant_has(
     """Tell whether the tenant has this route."""
     query = select(Route.id).where(Route.tenant_id == tenant_id, Route.id == object_id)
     return kind == "route" and session.scalar(query) is not None
+
+
+@hookimpl
+def yumen_known_services(session: Session, tenant_id: uuid.UUID | None) -> Iterable[Service]:
+    """Return the upstreams."""
+    return upstreams.known_services(session, tenant_id)
 
 
 @hookimpl

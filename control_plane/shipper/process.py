@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import redis
 import structlog
 
 from control_plane.contract.usage_stream import CHUNK_BYTES
-from control_plane.core import clock
+from control_plane.core import clock, heartbeats
 from control_plane.core.redis import connect
 from control_plane.core.settings import Settings
 from control_plane.shipper.last_good import LastGood
@@ -66,7 +67,8 @@ def _run(settings: Settings, gateway: Path, stop: threading.Event) -> None:
     ]
     log.info("shipper started", node=settings.node, journal=str(directory))
     try:
-        Loop(shipping, settings.journal.retention_hours).run(stop)
+        beat = functools.partial(heartbeats.beat, client, heartbeats.SHIPPER, settings.node)
+        Loop(shipping, settings.journal.retention_hours, beat).run(stop)
     finally:
         stop.set()
         for thread in threads:
@@ -78,8 +80,11 @@ def _run(settings: Settings, gateway: Path, stop: threading.Event) -> None:
 class Loop:
     """What the shipper does over and over, and when each part is due."""
 
-    def __init__(self, shipping: Shipping, retention_hours: float) -> None:
+    def __init__(
+        self, shipping: Shipping, retention_hours: float, beat: Callable[[], None]
+    ) -> None:
         self._shipping = shipping
+        self._beat = beat
         self._retention_hours = retention_hours
         self._due: dict[str, float] = {}
 
@@ -104,6 +109,8 @@ class Loop:
     def step(self) -> float:
         """Do what is due; return for how long to rest."""
         shipping = self._shipping
+        if self._is_due("heartbeat", heartbeats.EVERY_SECONDS):
+            self._beat()
         if self._is_due("discover", _DISCOVER_SECONDS):
             shipping.discover()
         soon = shipping.is_waiting or not shipping.is_trusted

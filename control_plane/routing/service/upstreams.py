@@ -15,6 +15,7 @@ from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.ids import new_id
 from control_plane.core.pagination import Page
+from control_plane.core.plugins import Service
 from control_plane.core.schemas import Order
 from control_plane.routing import targets
 from control_plane.routing.events import UpstreamChanged
@@ -183,3 +184,11 @@ def service_keys(session: Session, tenant_id: uuid.UUID | None, name: str) -> li
     with tenancy.platform_context():  # the shared ones are nobody's
         found = session.scalars(select(Upstream.id).where(named, _usable(tenant_id)))
         return [f"upstream:{upstream_id}" for upstream_id in found]
+
+
+def known_services(session: Session, tenant_id: uuid.UUID | None) -> list[Service]:
+    """Return the upstreams that routes of a tenant may name, all of them without a tenant."""
+    query = select(Upstream.id, Upstream.name, Upstream.tenant_id).where(_usable(tenant_id))
+    with tenancy.platform_context():  # the shared ones are nobody's
+        rows = session.execute(query).all()
+    return [Service(f"upstream:{upstream_id}", name, owner) for upstream_id, name, owner in rows]

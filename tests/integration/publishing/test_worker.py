@@ -81,7 +81,9 @@ def test_the_worker_outlives_a_redis_that_is_killed(tmp_path: Path, own_redis: R
     database.close()
 
 
-def test_a_loop_that_fails_is_started_again_after_growing_pauses(settings: Settings) -> None:
+def test_a_loop_that_fails_is_started_again_after_growing_pauses(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stop, began = threading.Event(), []
 
     def loop(_: Settings, stopped: threading.Event) -> None:
@@ -96,6 +98,9 @@ def test_a_loop_that_fails_is_started_again_after_growing_pauses(settings: Setti
     assert [record["event"] for record in logs] == ["loop_waits", "loop_failed", "loop_failed"]
     pauses = [later - earlier for earlier, later in itertools.pairwise(began)]
     assert pauses[0] < pauses[1] < pauses[2] < 1
+    assert "test" in worker.failing()
+    monkeypatch.setattr(clock, "monotonic", lambda: began[-1] + 6)
+    assert "test" not in worker.failing()
 
 
 def test_a_job_that_fails_does_not_stop_the_others(
