@@ -2,22 +2,26 @@
 
 import json
 import signal
+import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
 
 from control_plane.contract.journal import FLAG_STREAM, Outcome
+from tests.bench.documents import limit_rule
 from tests.breakers import answers_after
 from tests.breakers import rule as breaker
 from tests.degradations import HEADER, NOBODY, Degradations, answer, rule
 from tests.integration.gateway.conftest import HOST, OTHER_HOST, Node, make_node
 from tests.integration.gateway.routes.conftest import recorded
 from tests.stack import until
-from tests.upstream import CHUNK, DONE, Upstream, chunked
+from tests.upstream import CHUNK, DONE, Received, Upstream, chunked
 
 EMBEDDINGS = "/v1/embeddings"
 
@@ -161,6 +165,28 @@ def test_a_stream_of_another_model_is_one(service: Service) -> None:
     assert end.flags & FLAG_STREAM
 
 
+def test_a_stream_under_way_is_left_as_it_is(service: Service) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def halting(connection: socket.socket, received: Received) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+        connection.sendall(head + b"Connection: close\r\n\r\n" + CHUNK)
+        begun.set()
+        go_on.wait(20)
+        connection.sendall(DONE)
+        raise ConnectionAbortedError
+
+    service.node.upstream.script = halting
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(service.chat, stream=True)
+        begun.wait(20)
+        service.begin(rule("feature-disable", feature="stream"))
+        assert service.chat(stream=True).status_code == 503
+        go_on.set()
+        answered = coming.result(20)
+    assert (answered.content, HEADER in answered.headers) == (CHUNK + DONE, False)
+
+
 @pytest.mark.parametrize("why", ["tenant", "key", "inactive", "unknown", "kind"])
 def test_where_the_other_model_may_not_be_called_the_call_goes_on_as_usual(
     service: Service, why: str
@@ -217,18 +243,8 @@ def test_the_fallbacks_breaker_counts_and_not_the_ailing_ones(service: Service) 
 
 
 def test_the_fallbacks_limits_count(service: Service) -> None:
-    limit = {
-        "id": "one",
-        "name": "one",
-        "scope": ["tenant", "model"],
-        "match": {"model": service.spare},
-        "meter": "requests",
-        "limit": 1,
-        "window": "day",
-        "burst": None,
-        "onOutage": "closed",
-        "zone": [],
-    }
+    counted = {"scope": ["tenant", "model"], "match": {"model": service.spare}, "window": "day"}
+    limit = limit_rule(1) | counted
     service.node.gateway.trust_counters()
     service.node.gateway.publish({"limits": {service.node.tenant: {"rules": [limit]}}})
     service.begin(service.fallback())
