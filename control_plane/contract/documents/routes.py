@@ -109,7 +109,7 @@ class TimeoutsDocument(Document):
 
     connect = _seconds("Until there is a connection to a target.")
     send = _seconds("Between two parts of the request that the upstream takes.")
-    first_byte = _seconds("From the request's end to the answer's first byte.")
+    first_byte = _seconds("From the request's end to the answer's head.")
     between_bytes = _seconds("Between two parts of the answer.")
     total = _seconds("The whole call; null is no limit.", allow_none=True)
 

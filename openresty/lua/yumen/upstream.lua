@@ -212,6 +212,7 @@ end
 local function again(ctx, target, at)
     ctx.may_retry = nil
     local _, status = get_last_failure()
+    status = ctx.failure or status
     local peer = leave(ctx, target)
     if peer and target.passive and (status == 0 or FAILURES[status]) then
         standing.failed(peer, target.passive)
@@ -223,6 +224,7 @@ local function again(ctx, target, at)
         ctx.failure = status == TIMEOUT and TIMEOUT or nil
         return nil
     end
+    ctx.failure = nil
     assign(ctx, target, another)
     ctx.tries = ctx.tries + 1
     telemetry.note("retried")
@@ -255,7 +257,7 @@ function _M.connect(ctx)
         return first(ctx, target)
     elseif ctx.may_retry then
         return again(ctx, target, at)
-    elseif at - before > STALE_CONNECTION_SECONDS then
+    elseif ctx.failure or at - before > STALE_CONNECTION_SECONDS then
         return nil
     end
     return set_current_peer(ctx.peer, ctx.peer_port)

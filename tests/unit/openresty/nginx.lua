@@ -6,7 +6,7 @@ local absent = setmetatable({}, {
 })
 
 _G.ngx = setmetatable({
-    config = { subsystem = "http" },
+    config = { subsystem = "http", nginx_configure = function() return "" end },
     -- PCRE is nginx's; the specs use patterns that are Lua patterns as well.
     re = { find = function(text, pattern) return text:find(pattern) end },
     now = os.time,

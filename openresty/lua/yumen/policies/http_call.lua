@@ -36,13 +36,17 @@ local function make(document)
         call.headers = nil
     end
     local timeouts = document.timeouts
-    local read = max(timeouts.firstByte, timeouts.betweenBytes)
+    local first_byte, between_bytes = timeouts.firstByte, timeouts.betweenBytes
+    local read = max(first_byte, between_bytes)
     local total = timeouts.total
     call.timeouts = {
         connect = min(timeouts.connect, total or timeouts.connect),
         send = min(timeouts.send, total or timeouts.send),
         read = min(read, total or read),
     }
+    -- nginx keeps the longer one, upstream/silence.lua the other.
+    call.first_byte = first_byte < call.timeouts.read and first_byte or nil
+    call.between_bytes = between_bytes < call.timeouts.read and between_bytes or nil
     return call
 end
 

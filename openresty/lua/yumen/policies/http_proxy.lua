@@ -2,6 +2,7 @@
 local core = require "yumen.core"
 local replacement = require "yumen.replacement"
 local rewriting = require "yumen.rewriting"
+local silence = require "yumen.upstream.silence"
 local upstream = require "yumen.upstream"
 local web_sockets = require "yumen.web_sockets"
 
@@ -41,8 +42,14 @@ end
 
 
 function _M.balancer(_, ctx)
-    if ctx.upstream and not upstream.connect(ctx) then
+    if not ctx.upstream then
+        return
+    elseif not upstream.connect(ctx) then
         return 502, "upstream_unreachable"
+    end
+    local most = ctx.route.document.call.first_byte
+    if most then
+        silence.watch_head(ctx, most)
     end
 end
 
@@ -83,6 +90,10 @@ function _M.header_filter(_, ctx)
     local status = response.status()
     ctx.upstream_status = status
     ctx.first_byte_us = micros() - ctx.started_us
+    local call = document.call
+    if call.first_byte or call.between_bytes then
+        silence.watch_parts(ctx, call.between_bytes)
+    end
     if status == SWITCHING then
         web_sockets.open(ctx)
         ctx.saw_end = true           -- what follows is no answer
@@ -129,6 +140,7 @@ function _M.log(_, ctx)
         ctx.request_bytes = tonumber(request.get("upstream_bytes_sent"))
         ctx.response_bytes = tonumber(request.get("bytes_sent"))
     end
+    silence.forget(ctx)
     upstream.release(ctx)
 end
 
