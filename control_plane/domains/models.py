@@ -13,6 +13,7 @@ from control_plane.core.conditions import Versioned
 from control_plane.core.ids import new_id
 from control_plane.core.tables import Base
 from control_plane.core.tenancy import TenantScoped
+from control_plane.domains import names
 
 RECORD_PREFIX = "_yumen."
 VALUE_PREFIX = "yumen-verification="
@@ -59,8 +60,8 @@ class Domain(TenantScoped, Versioned, Base):
     @property
     def verification_record(self) -> dict[str, str]:
         """The DNS record that proves the domain."""
-        name, value = RECORD_PREFIX + self.domain_name, VALUE_PREFIX + self.verification_token
-        return {"type": "TXT", "name": name, "value": value}
+        name = RECORD_PREFIX + names.base(self.domain_name)
+        return {"type": "TXT", "name": name, "value": VALUE_PREFIX + self.verification_token}
 
 
 # Many tenants may claim a name, one can prove it; a tenant has one primary domain at most.

@@ -60,7 +60,10 @@ class DomainCreateSchema(Schema):
     domain_name = DomainName(
         required=True,
         validate=validate.Length(max=names.MAX_LENGTH),
-        metadata={"description": "A host name; other scripts are turned into their xn-- form."},
+        metadata={
+            "description": "A host name, or `*.` before one for all names of one more label; other "
+            "scripts are turned into their xn-- form."
+        },
     )
     is_primary = fields.Boolean(
         load_default=None,

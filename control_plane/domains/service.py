@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from control_plane import tenants
 from control_plane.core import clock, locks, pagination, tenancy
-from control_plane.core.errors import Conflict, NotFound
+from control_plane.core.errors import Conflict, Invalid, NotFound
 from control_plane.core.events import emit
 from control_plane.core.pagination import Page
 from control_plane.core.schemas import Order
@@ -59,20 +59,28 @@ def find_tenant(session: Session, domain_name: str) -> uuid.UUID | None:
         name = names.normalise(domain_name)
     except ValueError:
         return None
-    query = select(Domain.tenant_id).where(Domain.domain_name == name, Domain.is_verified.is_(True))
-    return session.scalar(query)
+    hosts = verified_hosts(session, [name, names.wildcard_of(name)])
+    return hosts.get(name) or hosts.get(names.wildcard_of(name))
 
 
 def add_domain(
     session: Session, tenant_id: uuid.UUID, *, domain_name: str, is_primary: bool | None
 ) -> Domain:
-    """Claim a name for a tenant; his first domain becomes the primary one unless told otherwise."""
+    """Claim a name for a tenant; his first domain becomes the primary one unless told otherwise.
+
+    Raises:
+        Conflict: the tenant has the name already.
+        Invalid: a wildcard is to be the primary domain.
+    """
     tenants.get_tenant(session, tenant_id)
     known = session.scalars(select(Domain).where(Domain.tenant_id == tenant_id)).all()
     if any(domain.domain_name == domain_name for domain in known):
         raise Conflict("domain_exists", f"This tenant has {domain_name} already.")
+    is_one = not names.is_wildcard(domain_name)
+    if is_primary and not is_one:
+        raise Invalid.field("isPrimary", "A wildcard cannot be the primary domain.")
     if is_primary is None:
-        is_primary = not any(domain.is_primary for domain in known)
+        is_primary = is_one and not any(domain.is_primary for domain in known)
     if is_primary:
         _clear_primary(session, tenant_id)
     domain = Domain(
@@ -87,7 +95,13 @@ def add_domain(
 
 
 def make_primary(session: Session, domain: Domain) -> Domain:
-    """Make *domain* its tenant's primary one."""
+    """Make *domain* its tenant's primary one.
+
+    Raises:
+        Conflict: it is a wildcard, which is no place to be sent to.
+    """
+    if names.is_wildcard(domain.domain_name):
+        raise Conflict("wildcard_domain", "A wildcard cannot be the primary domain.")
     _clear_primary(session, domain.tenant_id)
     domain.is_primary = True
     session.flush()
@@ -174,10 +188,11 @@ def verified_names(session: Session, after: str | None, limit: int) -> list[str]
 
 def _has_relatives(session: Session, domain: Domain) -> bool:
     """Tell whether another tenant has verified a name above or below this one."""
-    name = Domain.domain_name
+    base, column = names.base(domain.domain_name), Domain.domain_name
+    held = [base, *names.above(base)]
+    held += [names.WILDCARD + name for name in held]
     related: ColumnElement[bool] = or_(
-        name.in_(names.above(domain.domain_name)),
-        name.endswith("." + domain.domain_name, autoescape=True),
+        column.in_(held), column.endswith("." + base, autoescape=True)
     )
     theirs = Domain.is_verified.is_(True), Domain.tenant_id != domain.tenant_id
     with tenancy.platform_context():

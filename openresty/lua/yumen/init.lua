@@ -4,6 +4,7 @@ local breakers = require "yumen.breakers"
 local config = require "yumen.config"
 local context = require "yumen.core.ctx"
 local dialect = require "yumen.dialect"
+local hosts = require "yumen.hosts"
 local ids = require "yumen.core.ids"
 local journal = require "yumen.journal"
 local metrics = require "yumen.metrics"
@@ -69,7 +70,8 @@ local function admit(ctx)
     if not config.ready() then
         return 503, "no_config"
     end
-    local host = config.get("hosts", ctx.host)                     -- 1 whose request is it
+    local host = hosts.find(ctx.host)                               -- 1 whose request is it
+    ctx.domain = host and host.id
     ctx.tenant = host and config.get("tenants", host.tenant)
     if not ctx.tenant then
         return 404, "host_not_found"

@@ -154,7 +154,7 @@ end
 local function taken(index, position, ctx, asked)
     local route = index.made[position] or make(index, position)
     local domains, methods, headers = route.domains, route.methods, route.headers
-    if domains and not domains[ctx.host] then
+    if domains and not domains[ctx.domain] then
         return nil
     end
     local takes
@@ -194,7 +194,7 @@ end
 
 local function add_methods(index, position, ctx, allowed)
     local route = index.made[position] or make(index, position)
-    if route.methods and not (route.domains and not route.domains[ctx.host]) then
+    if route.methods and not (route.domains and not route.domains[ctx.domain]) then
         for method in pairs(route.methods) do
             allowed[method] = true
         end

@@ -69,7 +69,7 @@ def test_a_claim_is_shown_with_the_record_that_proves_it(
     assert '"total": 1' in listed.headers["X-Pagination"]
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1", "a.example.com:80", "*.example.com", "a_b.c", ""])
+@pytest.mark.parametrize("name", ["127.0.0.1", "a.example.com:80", "*.com", "a_b.c", ""])
 def test_what_is_not_a_domain_name_is_refused_naming_the_field(
     client: FlaskClient, operator: dict[str, str], tenant: Tenant, name: str
 ) -> None:
@@ -208,3 +208,32 @@ def test_purging_a_tenant_gives_its_names_up(
     _verify(client, operator, domain, method="manual")
     factories.purge_tenant(database, tenant)
     assert _hosts(database, "api.example.com") == {"api.example.com": None}
+
+
+def test_a_wildcard_is_proved_at_the_name_below_it_and_is_no_primary_domain(
+    client: FlaskClient,
+    tenant_admin: dict[str, str],
+    tenant: Tenant,
+    database: Database,
+    dns_server: DnsServer,
+) -> None:
+    url = f"/api/tenants/{tenant.id}/domains"
+    sent = {"domainName": "*.example.com", "isPrimary": True}
+    refused = client.post(url, json=sent, headers=tenant_admin)
+    assert refused.status_code == 422
+    assert [error["pointer"] for error in refused.json["errors"]] == ["#/isPrimary"]
+    domain = _claim(client, tenant_admin, tenant, "*.Example.com")
+    assert (domain["domainName"], domain["isPrimary"]) == ("*.example.com", False)
+    primary = client.post(f"{url}/{domain['id']}/primary", headers=tenant_admin)
+    assert (primary.status_code, primary.json["code"]) == (409, "wildcard_domain")
+    record = domain["verificationRecord"]
+    assert record["name"] == "_yumen.example.com"
+    dns_server.records[record["name"], "TXT"] = [f'"{record["value"]}"']
+    assert _verify(client, tenant_admin, domain).status_code == 200
+    assert _hosts(database) == {"*.example.com": {"tenant": str(tenant.id)}}
+    with tenancy.platform_context(), database.session(write=False) as session:
+        owners = [
+            service.find_tenant(session, name)
+            for name in ("A.example.com", "example.com", "a.b.example.com")
+        ]
+    assert owners == [tenant.id, None, None]

@@ -18,6 +18,7 @@ from control_plane.domains.names import normalise
         ("玉门.中国", "xn--oby464e.xn--fiqs8s"),
         ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ("api。example。com", "api.example.com"),
+        ("*.BÜCHER.example", "*.xn--bcher-kva.example"),
     ],
 )
 def test_each_name_has_one_form(typed: str, name: str) -> None:
@@ -36,7 +37,12 @@ def test_each_name_has_one_form(typed: str, name: str) -> None:
         "https://api.example.com",
         "user@example.com",
         "example.com/path",
-        "*.example.com",
+        "*",
+        "*.com",
+        "a.*.com",
+        "*.*.example.com",
+        "*a.example.com",
+        "*.127.0.0.1",
         "127.0.0.1",
         "１２７。0。0。1",
         "1.2.3",

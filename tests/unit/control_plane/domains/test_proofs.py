@@ -190,6 +190,29 @@ def test_names_above_and_below_another_tenants_are_not_taken_over(
     assert world.verify(near, "manual").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("held", "wanted", "status"),
+    [
+        ("*.example.com", "ai.example.com", 409),
+        ("*.example.com", "example.com", 409),
+        ("*.example.com", "*.ai.example.com", 409),
+        ("ai.example.com", "*.example.com", 409),
+        ("ai.example.com", "*.ai.example.com", 409),
+        ("*.ai.example.com", "*.example.com", 409),
+        ("*.ai.example.com", "*.ui.example.com", 200),
+        ("*.example.com", "example.org", 200),
+    ],
+)
+def test_a_wildcard_holds_the_names_below_it(
+    world: World, tenant: Tenant, held: str, wanted: str, status: int
+) -> None:
+    other = factories.make_tenant(world.database)
+    assert world.verify(world.claim(tenant, held), "manual").status_code == 200
+    near = world.claim(other, wanted)
+    world.set_record(near)
+    assert world.verify(near).status_code == status
+
+
 @pytest.mark.parametrize("name", ["xai.example.com", "i.example.com", "com.example"])
 def test_names_that_only_look_alike_are_free(world: World, tenant: Tenant, name: str) -> None:
     other = factories.make_tenant(world.database)
