@@ -21,6 +21,7 @@ from tests.breakers import rule as breaker_rule
 from tests.gateway import NginxServer
 from tests.route_documents import route_document, upstream_document
 from tests.servers import RedisServer
+from tests.stack import until
 
 GATEWAY_CORE, LOAD_CORE = 0, 1
 ROUNDS, SECONDS = 5, 3
@@ -81,6 +82,11 @@ def gateway(upstream_port: int) -> Iterator[tuple[Server, str, str]]:
             section: {**loose.get(section, {}), **documents} for section, documents in tight.items()
         }
         with node:
+            until(
+                lambda: node.call("POST", PLAIN_PATH, GUARDED_HOST, key=guarded_key, data="{}").ok,
+                "the node counts by Redis",
+                20,
+            )
             yield Server(node.settings.gateway.port, node.workers()[0]), key, guarded_key
 
 

@@ -18,11 +18,16 @@ local telemetry = require "yumen.telemetry"
 local upstream = require "yumen.upstream"
 local web_sockets = require "yumen.web_sockets"
 
+-- A phase is one long straight function with more constants, exits and ways through it than LuaJIT
+-- compiles unless it is told to; what it gives up is interpreted, at several times the cost.
+local JIT_BOUNDS = { "maxirconst=2000", "maxsnap=2000", "maxside=1000" }
+
 local _M = {}
 
 
 --- In nginx's master, before it forks: settings, policies, the last good configuration.
 function _M.init()
+    jit.opt.start(unpack(JIT_BOUNDS))
     node.load()
     pipeline.load_named(node.policies)
     telemetry.init()
