@@ -139,7 +139,7 @@ local function look_at_window(c)
     local held, used, debt = tonumber(fields[1]), tonumber(fields[2]), tonumber(fields[3])
     c.generation, c.ms, c.finish = start, max(1, finish - now), finish
     if not held or fields[4] ~= born_text then
-        if start < born then
+        if start <= born then                -- also of the millisecond in which they were born
             c.status = (c.window == "second" or c.window == "minute") and 2 or 3
             if c.status == 3 then
                 ask_for(c.key, start, finish)
