@@ -216,25 +216,11 @@ local function refuse(self, holding, i, ms)
 end
 
 
---- Take of every counter what a request needs: of each or of none.
--- @param plan    list of counters
--- @param tokens  the most that it is expected to use
--- @return holding, for `settle`; or nil, the counter that refuses, in how many milliseconds it may
---         pass (nil: Redis is away, and the rule says that nobody passes then)
-function _M.take(self, plan, tokens)
-    local holding, began, tries = new_holding(self), self.clock(), 0
-    for i = 1, #plan do
-        holding.counters[i], holding.costs[i] = plan[i], cost_of(plan[i], tokens)
-    end
-    holding.count = #plan
-    local now = began
+--- Ask Redis, or do without it, until everything is taken or something refuses.
+-- @param lacking  indices of the counters that nothing was taken of
+local function take_further(self, holding, lacking, began)
+    local now, tries = began, 0
     while true do
-        local refused, lacking = take_here(self, holding, now)
-        if refused then
-            return refuse(self, holding, refused, lacking)
-        elseif not lacking then
-            return holding
-        end
         local late = now - began > DECIDED_MS or self.store:get(AWAY)
         local i, ms
         lacking, i, ms = decide(self, holding, lacking, now, not late)
@@ -249,7 +235,35 @@ function _M.take(self, plan, tokens)
             now = self.clock()
             renew(self, holding, now)
         end
+        local refused
+        refused, lacking = take_here(self, holding, now)
+        if refused then
+            return refuse(self, holding, refused, lacking)
+        elseif not lacking then
+            return holding
+        end
     end
+end
+
+
+--- Take of every counter what a request needs: of each or of none.
+-- @param plan    list of counters
+-- @param tokens  the most that it is expected to use
+-- @return holding, for `settle`; or nil, the counter that refuses, in how many milliseconds it may
+--         pass (nil: Redis is away, and the rule says that nobody passes then)
+function _M.take(self, plan, tokens)
+    local holding, began = new_holding(self), self.clock()
+    for i = 1, #plan do
+        holding.counters[i], holding.costs[i] = plan[i], cost_of(plan[i], tokens)
+    end
+    holding.count = #plan
+    local refused, lacking = take_here(self, holding, began)
+    if refused then
+        return refuse(self, holding, refused, lacking)
+    elseif lacking then
+        return take_further(self, holding, lacking, began)
+    end
+    return holding
 end
 
 

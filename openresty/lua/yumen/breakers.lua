@@ -131,7 +131,8 @@ function _M.admit(ctx)
         return nil
     end
     ctx.breakers = views
-    for _, one in ipairs(views) do
+    for i = 1, #views do
+        local one = views[i]
         local wait = is_about(one, ctx) and pass(one, ctx)
         if wait then
             return ceil(wait / 1000)
@@ -168,7 +169,9 @@ end
 --- Tell the breakers that let a call through how it ended.
 function _M.report(ctx)
     local now
-    for _, one in ipairs(ctx.breakers) do
+    local views = ctx.breakers
+    for i = 1, #views do
+        local one = views[i]
         local generation = ctx[one.generation]
         if generation then
             now = now or millis()

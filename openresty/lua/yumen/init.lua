@@ -20,7 +20,7 @@ local web_sockets = require "yumen.web_sockets"
 
 -- A phase is one long straight function with more constants, exits and ways through it than LuaJIT
 -- compiles unless it is told to; what it gives up is interpreted, at several times the cost.
-local JIT_BOUNDS = { "maxirconst=2000", "maxsnap=2000", "maxside=1000" }
+local JIT_BOUNDS = { "maxirconst=2000", "maxsnap=2000", "maxside=1000", "loopunroll=60" }
 
 local _M = {}
 

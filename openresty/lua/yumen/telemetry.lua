@@ -82,18 +82,20 @@ local function touch(entry)
 end
 
 
-local function bucket_of(wait_us)
-    local low, high = 1, #BOUNDS + 1
-    while low < high do
-        local middle = (low + high - (low + high) % 2) / 2
-        if wait_us <= BOUNDS[middle] then
-            high = middle
-        else
-            low = middle + 1
-        end
+--- The text of a search among the bounds from `low` to `high`. It is written out, as a loop in it
+-- would keep LuaJIT from compiling everything around it.
+local function search(low, high)
+    if low == high then
+        return "return " .. BUCKETS + low - 1 .. " "
     end
-    return BUCKETS + low - 1
+    local middle = (low + high - (low + high) % 2) / 2
+    return format("if us <= %.0f then %s else %s end ", BOUNDS[middle], search(low, middle),
+                  search(middle + 1, high))
 end
+
+
+--- The index of the bucket of a wait.
+local bucket_of = loadstring("local us = ... " .. search(1, #BOUNDS + 1), "=buckets")
 _M.bucket_of = bucket_of
 
 
