@@ -12,8 +12,9 @@ from tests.bench.report import Figure, console, verdict
 
 TOPICS = {
     "audit": "many writers append to one chain of the audit log",
+    "fairness": "a tenant that asks for ten times its limit, beside a quiet one",
     "gateway": "AI calls, plain calls and streams, beside bare nginx",
-    "limits": "eight nodes spend one limit, and a crowd beside a quiet tenant",
+    "limits": "eight nodes spend one limit",
     "propagation": "from a commit to every gateway worker obeying it",
     "router": "find a route at many hosts with many routes, beside few",
     "sign_in": "sign in while somebody's password is guessed",

@@ -7,6 +7,8 @@ import re
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +40,11 @@ done = function(summary, latency)
         + summary.errors.connect))
 end
 """
+
+
+# Each connection asks, and waits so long on average before the next time: by chance, or all would
+# ask at the same moment.
+PACED = SCRIPT + "\nfunction delay() return math.random(0, 2 * {pause_ms}) end\n"
 
 
 class BenchError(RuntimeError):
@@ -130,3 +137,27 @@ class Client:
         took = time.perf_counter() - begin
         response.read()
         return took * 1000
+
+
+def asked(process: "subprocess.Popen[str]") -> int:
+    """Wait for a paced load to end; return how often it asked."""
+    output = process.communicate()[0]
+    found = re.search(r"RESULT (\d+)", output)
+    if not found:
+        raise BenchError(f"wrk reported nothing:\n{output}")
+    return int(found[1])
+
+
+@contextmanager
+def paced(port: int, load: Load, pace: float, seconds: float) -> Iterator["subprocess.Popen[str]"]:
+    """Ask *pace* times a second, on as many connections as that needs."""
+    connections = max(1, min(200, round(pace / 4)))
+    pause_ms = max(1, round(1000 * connections / pace))
+    text = PACED.replace("{pause_ms}", str(pause_ms))
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(text.format(**dataclasses.asdict(load)))
+        script.flush()
+        command = ["wrk", "-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout"]
+        command += ["5s", "-s", script.name, f"http://127.0.0.1:{port}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            yield process
