@@ -10,7 +10,7 @@ import redis
 import structlog
 from sqlalchemy.exc import OperationalError
 
-from control_plane import monitoring, usage
+from control_plane import monitoring, resilience, usage
 from control_plane.core import clock, logging, mail, occasions, plugins
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
@@ -47,6 +47,7 @@ def run_worker(settings: Settings) -> None:
         "usage": usage.run_consumer,
         "mail": mail.run_sender,
         "summing up": functools.partial(monitoring.run_summing_up, failing),
+        "degradations": resilience.run_evaluator,
     }
     threads = [
         threading.Thread(target=keep_running, args=(name, loop, settings, stop), name=name)

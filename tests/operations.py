@@ -26,6 +26,14 @@ _UPSTREAM = {
 }
 _BREAKER = {"serviceName": "upstream"}
 _BREAKERS = "/api/circuit-breakers/{breaker_id}"
+_RULE = {
+    "name": "slow",
+    "serviceName": "upstream",
+    "condition": "errorRate > 50",
+    "action": "timeout-increase",
+    "parameters": {"factor": 2},
+}
+_RULES = "/api/degradation-rules/{rule_id}"
 _UPSTREAMS = "/api/upstreams/{upstream_id}"
 _ROUTE = {"name": "shop", "path": {"kind": "prefix", "value": "/shop"}}
 _ROUTES = "/api/tenants/{tenant_id}/routes"
@@ -84,6 +92,9 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("post", "/api/circuit-breakers"): _BREAKER,
     ("put", _BREAKERS): _BREAKER,
     ("patch", _BREAKERS): {"mode": "disabled"},
+    ("post", "/api/degradation-rules"): _RULE,
+    ("put", _RULES): _RULE,
+    ("patch", _RULES): {"enabled": False},
     ("post", "/api/upstreams"): _UPSTREAM,
     ("put", _UPSTREAMS): _UPSTREAM,
     ("patch", _UPSTREAMS): {"name": "changed"},
@@ -144,6 +155,10 @@ def make_one_of_each(
         "breaker_id": make(
             "/api/circuit-breakers",
             {"serviceName": f"upstream:{upstream_id}", "tenantId": str(tenant.id)},
+        ),
+        "rule_id": make(
+            "/api/degradation-rules",
+            {**_RULE, "serviceName": f"upstream:{upstream_id}", "tenantId": str(tenant.id)},
         ),
         "route_id": make(f"{url}/routes", {**_ROUTE, "upstream": upstream_id}),
         "user_id": user_id,

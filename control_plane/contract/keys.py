@@ -38,8 +38,12 @@ SIGNALS = f"{PREFIX}signals"
 SIGNALS_STATE = f"{PREFIX}signals:state"
 """Hash: `<kind>/<id>` to the signal that stands, JSON of `value, until, kept, generation, by`."""
 
+DEGRADATIONS = f"{PREFIX}degradations"
+"""Hash: id of a degradation rule in force to what the worker tells the API of it."""
+
 NODE_EVENTS = f"{PREFIX}node-events"
-"""Stream of what changed at a gateway node, such as a breaker that opened; capped."""
+"""Stream of what changed at a gateway node, such as a breaker that opened, and of
+degradation rules that came into force or ended; capped."""
 
 HEARTBEATS = f"{PREFIX}heartbeats"
 """Hash: `worker/<host>-<pid>` or `shipper/<node>` to when it last lived, and what fails there."""

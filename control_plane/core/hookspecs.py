@@ -145,7 +145,8 @@ def yumen_tenant_has(
 ) -> bool:
     """Tell whether the tenant has, in this room, the thing of *kind* that *object_id* names.
 
-    Kinds: `key`, what usage shows as a caller: an API key, or an issuer in its place; `route`.
+    Kinds: `key`, what usage shows as a caller: an API key, or an issuer in its place; `route`;
+    `upstream`.
     """
 
 

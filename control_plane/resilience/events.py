@@ -1,4 +1,4 @@
-"""What happens to circuit breakers."""
+"""What happens to circuit breakers and degradation rules."""
 
 import dataclasses
 from typing import ClassVar
@@ -11,4 +11,12 @@ class BreakersChanged(Event):
     """The breakers of these services are not what they were."""
 
     name: ClassVar[str] = "resilience.breakers_changed"
+    services: list[str]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DegradationsChanged(Event):
+    """The degradation rules of these services are not what they were."""
+
+    name: ClassVar[str] = "resilience.degradations_changed"
     services: list[str]

@@ -11,9 +11,11 @@ from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
 from control_plane.core.manifest import Kind
 from control_plane.core.plugins import Section, hookimpl
-from control_plane.resilience import documents, manifest, permissions, routes, service
-from control_plane.resilience.models import CircuitBreaker
-from control_plane.resilience.schemas import CircuitBreakerSchema
+from control_plane.resilience import documents, manifest, permissions, routes
+from control_plane.resilience.models import CircuitBreaker, DegradationRule
+from control_plane.resilience.schemas.breakers import CircuitBreakerSchema
+from control_plane.resilience.schemas.degradations import DegradationRuleSchema
+from control_plane.resilience.service import breakers, degradations, rules
 
 
 @hookimpl
@@ -25,31 +27,36 @@ def yumen_permissions() -> Iterable[Permission]:
 @hookimpl
 def yumen_blueprints() -> Iterable[Blueprint]:
     """Return the room's routes."""
-    return [routes.blueprint]
+    return routes.BLUEPRINTS
 
 
 @hookimpl
 def yumen_config_sections() -> Iterable[Section]:
-    """Return the section `breakers`."""
-    return [documents.BREAKERS]
+    """Return the sections `breakers` and `degradations`."""
+    return documents.SECTIONS
 
 
 @hookimpl
 def yumen_manifest_kinds() -> Iterable[Kind]:
-    """Return how circuit breakers stand in a manifest."""
-    return [manifest.BREAKERS]
+    """Return how circuit breakers and degradation rules stand in a manifest."""
+    return manifest.KINDS
 
 
 @hookimpl
 def yumen_purge_tenant(session: Session, tenant_id: uuid.UUID, limit: int) -> int:
-    """Delete the tenant's circuit breakers."""
-    return service.delete_tenant_breakers(session, tenant_id, limit)
+    """Delete the tenant's circuit breakers and degradation rules."""
+    deleted = breakers.delete_tenant_breakers(session, tenant_id, limit)
+    return deleted + degradations.delete_tenant_degradations(session, tenant_id, limit - deleted)
 
 
 @hookimpl
 def yumen_export_tenant(
     session: Session, tenant_id: uuid.UUID
 ) -> Iterator[tuple[str, Sequence[dict[str, Any]]]]:
-    """Yield the tenant's circuit breakers."""
-    for found in pagination.batches(session, service.breakers_of(tenant_id), CircuitBreaker.id):
-        yield "circuitBreaker", CircuitBreakerSchema(many=True).dump(service.named(session, found))
+    """Yield the tenant's circuit breakers and degradation rules."""
+    query = rules.rules_of(CircuitBreaker, tenant_id)
+    for found in pagination.batches(session, query, CircuitBreaker.id):
+        yield "circuitBreaker", CircuitBreakerSchema(many=True).dump(rules.named(session, found))
+    of_rules = rules.rules_of(DegradationRule, tenant_id)
+    for rows in pagination.batches(session, of_rules, DegradationRule.id):
+        yield "degradationRule", DegradationRuleSchema(many=True).dump(rules.named(session, rows))

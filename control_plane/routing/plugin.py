@@ -72,9 +72,13 @@ def yumen_names(session: Session, ids: Collection[uuid.UUID]) -> dict[uuid.UUID,
 def yumen_tenant_has(
     session: Session, tenant_id: uuid.UUID, kind: str, object_id: uuid.UUID
 ) -> bool:
-    """Tell whether the tenant has this route."""
-    query = select(Route.id).where(Route.tenant_id == tenant_id, Route.id == object_id)
-    return kind == "route" and session.scalar(query) is not None
+    """Tell whether the tenant has this route, or this upstream of its own."""
+    entities: dict[str, type[Route | Upstream]] = {"route": Route, "upstream": Upstream}
+    entity = entities.get(kind)
+    if entity is None:
+        return False
+    query = select(entity.id).where(entity.tenant_id == tenant_id, entity.id == object_id)
+    return session.scalar(query) is not None
 
 
 @hookimpl

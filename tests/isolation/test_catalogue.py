@@ -25,6 +25,7 @@ UNIQUE_OVER_THE_PLATFORM = {
     "uq_identity_providers_platform_name": "holds rows of the platform only",
     "uq_limits_platform_name": "holds rows of the platform only",
     "uq_circuit_breakers_platform_name": "holds rows of the platform only",
+    "uq_degradation_rules_platform_name": "holds rows of the platform only",
     "uq_upstreams_platform_name": "holds rows of the platform only",
     "uq_roles_platform_name": "holds rows of the platform only",
     "uq_audit_logs_platform_seq": "holds rows of the platform only",

@@ -35,6 +35,10 @@ upstreams:
      targets: [{host: 93.184.216.34, port: 443}]}
 circuitBreakers:
   - {name: gpt is away, serviceName: gpt, slowCallMilliseconds: 9000, countedStatuses: [429, 503]}
+degradationRules:
+  - {name: gpt is slow, serviceName: gpt, condition: "p95 > 9000 && rate > 1",
+     clearCondition: p95 < 5000, action: fallback, dryRun: true,
+     parameters: {answer: {body: '{"error": "later"}'}}}
 tenants:
   - id: 0198c0de-0000-7000-8000-000000000001
     name: 诊所
@@ -72,6 +76,11 @@ tenants:
       - {name: cart, serviceName: shop, endpoint: /shop/cart, mode: disabled,
          consecutiveFailures: null}
       - {name: texts, serviceName: sms, resetTimeout: 10}
+    degradationRules:
+      - {name: texts instead, serviceName: shop, condition: breaker != "closed", action: fallback,
+         parameters: {upstream: sms}, forSeconds: 0}
+      - {name: no cart, serviceName: shop, condition: errorRate > 50, action: feature-disable,
+         parameters: {endpoint: /shop/cart}, enabled: false}
     roles:
       - {name: Auditor, permissions: ["usage:read"]}
     identityProviders:
@@ -100,15 +109,15 @@ def full(tmp_path: Path) -> Path:
 def test_what_was_exported_makes_the_same_elsewhere(
     here: Installation, elsewhere: Installation, full: Path, tmp_path: Path
 ) -> None:
-    assert here.apply(full, **SECRETS)[-1] == ("23 created, 0 changed, 0 deleted, 0 unchanged.")
+    assert here.apply(full, **SECRETS)[-1] == ("26 created, 0 changed, 0 deleted, 0 unchanged.")
     exported = here.run("export")
     assert "sk-" not in exported
     copy = tmp_path / "copy.yaml"
     copy.write_text(exported)
-    assert elsewhere.apply(copy, **COPIED)[-1].startswith("23 created,")
+    assert elsewhere.apply(copy, **COPIED)[-1].startswith("26 created,")
     assert elsewhere.run("export") == exported
     assert elsewhere.apply(copy, "--prune", **COPIED) == [
-        "0 created, 0 changed, 0 deleted, 23 unchanged."
+        "0 created, 0 changed, 0 deleted, 26 unchanged."
     ]
 
 
@@ -147,17 +156,18 @@ def test_a_folder_has_a_file_for_each_tenant(
     (folder / "tenants" / "mine.yaml").write_text("manifest: 1\n")
     here.run("export", "--to", str(folder))
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*"))
-    assert len(files) == 10
-    assert files[:5] == [
+    assert len(files) == 11
+    assert files[:6] == [
         "circuitBreakers.yaml",
+        "degradationRules.yaml",
         "identityProviders.yaml",
         "limits.yaml",
         "models.yaml",
         "roles.yaml",
     ]
-    assert files[5] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
+    assert files[6] == "tenants/0198c0de-0000-7000-8000-000000000001.yaml"
     lines = elsewhere.apply(folder, **COPIED)
-    assert lines[-1].startswith("23 created,")
+    assert lines[-1].startswith("26 created,")
     assert elsewhere.run("export") == here.run("export")
 
     # A tenant that is gone takes its file with it; what we did not write stays.

@@ -7,12 +7,15 @@ from marshmallow import ValidationError, fields, validate
 
 from control_plane.contract.documents.breakers import BREAKER_MODES
 from control_plane.core.api import PageQuerySchema, Schema, SortField
-
-_ENDPOINT = validate.Regexp(
-    r"/[!-~]{0,254}\Z", error="Must be a path such as /v1/embeddings, of visible ASCII characters."
+from control_plane.resilience.schemas.parts import (
+    ENDPOINT,
+    MOST_SECONDS,
+    count,
+    owner,
+    service_field,
 )
+
 _STATUSES = (408, 429, *range(500, 600))
-_MOST_SECONDS = 3600
 
 
 def _percent(default: int | None, description: str) -> fields.Integer:
@@ -21,37 +24,6 @@ def _percent(default: int | None, description: str) -> fields.Integer:
         validate=validate.Range(1, 100),
         metadata={"description": f"{description}, in percent."},
         **options,
-    )
-
-
-def _count(default: int | None, most: int, description: str, *, least: int = 1) -> fields.Integer:
-    return fields.Integer(
-        load_default=default,
-        allow_none=default is None,
-        validate=validate.Range(least, most),
-        metadata={"description": description},
-    )
-
-
-def _service() -> fields.String:
-    return fields.String(
-        required=True,
-        validate=validate.Length(1, 200),
-        metadata={
-            "description": "The name of an AI model or an upstream, or its key "
-            "(`model:<id>`, `upstream:<id>`) where a name is not enough."
-        },
-    )
-
-
-def _owner() -> fields.UUID:
-    return fields.UUID(
-        allow_none=True,
-        load_default=None,
-        metadata={
-            "description": "Whose calls it is about; null: the creator's own tenant's, or "
-            "everybody's."
-        },
     )
 
 
@@ -65,11 +37,11 @@ class CircuitBreakerUpdateSchema(Schema):
         validate=validate.Length(1, 200),
         metadata={"description": "null: after its service and endpoint."},
     )
-    service_name = _service()
+    service_name = service_field()
     endpoint = fields.String(
         load_default=None,
         allow_none=True,
-        validate=_ENDPOINT,
+        validate=ENDPOINT,
         metadata={
             "description": "The path, or the beginning of it up to a slash, whose calls it is "
             "about; null is all."
@@ -81,10 +53,10 @@ class CircuitBreakerUpdateSchema(Schema):
         metadata={"description": "By its calls; always open, by hand; never open."},
     )
     failure_threshold = _percent(50, "Of the calls in the window, the failed ones that open it")
-    minimum_calls = _count(20, 1_000_000, "With fewer calls in the window no share opens it.")
-    window_seconds = _count(30, 60, "How far back calls count.", least=2)
-    slow_call_milliseconds = _count(
-        None, _MOST_SECONDS * 1000, "A call that lasts longer is slow; null: none is."
+    minimum_calls = count(20, 1_000_000, "With fewer calls in the window no share opens it.")
+    window_seconds = count(30, 60, "How far back calls count.", least=2)
+    slow_call_milliseconds = count(
+        None, MOST_SECONDS * 1000, "A call that lasts longer is slow; null: none is."
     )
     slow_call_threshold = _percent(80, "Of the calls in the window, the slow ones that open it")
     consecutive_failures = fields.Integer(
@@ -93,9 +65,9 @@ class CircuitBreakerUpdateSchema(Schema):
         validate=validate.Range(1, 1000),
         metadata={"description": "So many failures in a row open it; null: that does not count."},
     )
-    reset_timeout = _count(5, _MOST_SECONDS, "Seconds until it is tried again; doubled each time.")
-    max_reset_timeout = _count(60, _MOST_SECONDS, "Seconds that it is open at most.")
-    half_open_permits = _count(5, 100, "Calls that are tried, and must succeed, to close it.")
+    reset_timeout = count(5, MOST_SECONDS, "Seconds until it is tried again; doubled each time.")
+    max_reset_timeout = count(60, MOST_SECONDS, "Seconds that it is open at most.")
+    half_open_permits = count(5, 100, "Calls that are tried, and must succeed, to close it.")
     counted_statuses = fields.List(
         fields.Integer(validate=validate.OneOf(_STATUSES, error="Must be 408, 429 or 500 to 599.")),
         load_default=lambda: [500, 502, 503, 504],
@@ -112,7 +84,7 @@ class CircuitBreakerUpdateSchema(Schema):
 class CircuitBreakerCreateSchema(CircuitBreakerUpdateSchema):
     """A new circuit breaker."""
 
-    tenant_id = _owner()
+    tenant_id = owner()
 
 
 class CircuitBreakerSchema(CircuitBreakerUpdateSchema):

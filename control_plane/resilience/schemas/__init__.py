@@ -1,0 +1,1 @@
+"""Wire format of circuit breakers and degradation rules."""
