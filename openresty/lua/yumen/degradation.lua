@@ -128,6 +128,8 @@ local function scaled(rule, timeouts)
             connect = timeouts.connect,
             send = longer(timeouts.send, factor),
             read = longer(timeouts.read, factor),
+            first_byte = timeouts.first_byte and longer(timeouts.first_byte, factor),
+            between_bytes = timeouts.between_bytes and longer(timeouts.between_bytes, factor),
         }
         known[timeouts] = found
     end

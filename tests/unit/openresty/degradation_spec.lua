@@ -168,9 +168,9 @@ describe("degradation", function()
             degraded = rule("longer", "timeout-increase", { factor = 3 }),
             ends_by = 500, route = { document = { timeouts = { total = 20 } } },
         }
-        local timeouts = { connect = 1, send = 10, read = 1800 }
+        local timeouts = { connect = 1, send = 10, read = 1800, between_bytes = 5 }
         degradation.give_time(ctx, timeouts)
-        assert.same({ connect = 1, send = 30, read = 3600 }, ctx.timeouts)
+        assert.same({ connect = 1, send = 30, read = 3600, between_bytes = 15 }, ctx.timeouts)
         assert.equal(540, ctx.ends_by)
         local kept = ctx.timeouts
         degradation.give_time(ctx, timeouts)

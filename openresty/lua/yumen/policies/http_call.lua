@@ -39,14 +39,15 @@ local function make(document)
     local first_byte, between_bytes = timeouts.firstByte, timeouts.betweenBytes
     local read = max(first_byte, between_bytes)
     local total = timeouts.total
+    read = min(read, total or read)
     call.timeouts = {
         connect = min(timeouts.connect, total or timeouts.connect),
         send = min(timeouts.send, total or timeouts.send),
-        read = min(read, total or read),
+        read = read,
+        -- nginx keeps the longer one, upstream/silence.lua the other.
+        first_byte = first_byte < read and first_byte or nil,
+        between_bytes = between_bytes < read and between_bytes or nil,
     }
-    -- nginx keeps the longer one, upstream/silence.lua the other.
-    call.first_byte = first_byte < call.timeouts.read and first_byte or nil
-    call.between_bytes = between_bytes < call.timeouts.read and between_bytes or nil
     return call
 end
 

@@ -47,7 +47,7 @@ function _M.balancer(_, ctx)
     elseif not upstream.connect(ctx) then
         return 502, "upstream_unreachable"
     end
-    local most = ctx.route.document.call.first_byte
+    local most = ctx.timeouts.first_byte
     if most then
         silence.watch_head(ctx, most)
     end
@@ -90,9 +90,9 @@ function _M.header_filter(_, ctx)
     local status = response.status()
     ctx.upstream_status = status
     ctx.first_byte_us = micros() - ctx.started_us
-    local call = document.call
-    if call.first_byte or call.between_bytes then
-        silence.watch_parts(ctx, call.between_bytes)
+    local timeouts = ctx.timeouts
+    if timeouts.first_byte or timeouts.between_bytes then
+        silence.watch_parts(ctx, timeouts.between_bytes)
     end
     if status == SWITCHING then
         web_sockets.open(ctx)
