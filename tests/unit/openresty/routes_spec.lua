@@ -13,8 +13,8 @@ local function route(name, kind, value, fields)
 end
 
 
-local function ask(list, path, method, host)
-    local ctx = { path = path, method = method or "GET", host = host or "acme.test" }
+local function ask(list, path, method, domain)
+    local ctx = { path = path, method = method or "GET", domain = domain or "acme.test" }
     local document = { routes = list }
     local found = routes.find(document, ctx)
     return found and found.endpoint or nil, not found and routes.methods(document, ctx) or nil
