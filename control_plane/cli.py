@@ -9,6 +9,7 @@ from control_plane.core import plugins
 
 COMMANDS = {
     "apply": "control_plane.manifest.commands:apply_command",
+    "check": "control_plane.checking.command:check_command",
     "db": "control_plane.core.migrations:db",
     "demo-upstream": "control_plane.demo.commands:demo_upstream",
     "doctor": "control_plane.launcher.commands:doctor",

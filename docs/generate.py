@@ -156,7 +156,7 @@ def _lua_face(path: Path) -> dict[str, str]:
         re.findall(r"^    (name|priority|section|on_error)\s*=\s*\"?(\w+)\"?", text, re.MULTILINE)
     )
     face["phases"] = ", ".join(
-        f"`{name}`" for name in re.findall(r"^function _M\.(\w+)\(", text, re.MULTILINE)
+        f"`{name}`" for name in re.findall(r"^function _M\.(?!explain)(\w+)\(", text, re.MULTILINE)
     )
     return face
 

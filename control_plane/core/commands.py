@@ -6,13 +6,15 @@ import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from control_plane.core import occasions
 from control_plane.core.occasions import ActorKind, Occasion
 from control_plane.core.settings import Settings, SettingsError, load_settings
+
+_LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +50,16 @@ def config_file() -> Path | None:
     """Return the file that the running command was given with `--config`, absolute."""
     value: Path | None = click.get_current_context().params.get("config")
     return None if value is None else value.absolute()
+
+
+def upstreams_allowed(settings: Settings) -> tuple[str, ...]:
+    """Return the networks that upstreams may be in, public ones apart, under `yumen up`.
+
+    Without `--config`, whose author would have thought of it, that is this machine.
+    """
+    if config_file() is None and not settings.security.upstream_allow:
+        return _LOOPBACK
+    return settings.security.upstream_allow
 
 
 def _path() -> str:

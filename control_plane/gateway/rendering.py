@@ -3,6 +3,7 @@
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,8 +23,12 @@ _MEGABYTE: Final = 1024 * 1024
 _NEUTRAL: Final = "/x"
 
 
-def render(settings: Settings) -> Path:
+def render(settings: Settings, *, explain: Mapping[str, Any] | None = None) -> Path:
     """Write nginx.conf and node.json under STATE/gateway; return nginx's prefix directory.
+
+    With *explain* it is a gateway that forwards nothing: it writes into `file` what would become of
+    a request that carries the text `secret`, while the `signals` (name to seconds) hold, and
+    refuses every other (explain.lua).
 
     Nothing is replaced unless the new files have passed: every value has its strict form, the text
     parses to exactly the directives of the template, and nginx accepts it.
@@ -36,7 +41,8 @@ def render(settings: Settings) -> Path:
     values = template_values(settings, lua_modules(binary))
     text = _fill(values)
     _compare(text, values)
-    node = json.dumps(_node(settings, prefix), indent=1) + "\n"
+    told = _node(settings, prefix) | ({} if explain is None else {"explain": dict(explain)})
+    node = json.dumps(told, indent=1) + "\n"
     with tempfile.TemporaryDirectory(prefix="ym") as trial:
         _write(Path(trial), text, node)
         judge(binary, Path(trial))

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import click
 
-from control_plane.core.commands import config_file, on_installation
+from control_plane.core.commands import config_file, on_installation, upstreams_allowed
 from control_plane.core.settings import Settings, SettingsError, load_settings
 from control_plane.demo import DemoError
 from control_plane.launcher.doctor import CHECKS
 from control_plane.launcher.errors import LaunchError
 from control_plane.launcher.life import Options
 from control_plane.launcher.up import up as run
-
-_LOOPBACK = "127.0.0.0/8,::1/128"
 
 
 @click.command()
@@ -45,9 +43,8 @@ def up(
         "YUMEN_CONFIG": config,
         "YUMEN_GATEWAY_PORT": gateway_port,
         "YUMEN_ADMIN_PORT": admin_port,
+        "YUMEN_SECURITY_UPSTREAM_ALLOW": ",".join(upstreams_allowed(settings)),
     }
-    if config is None and not settings.security.upstream_allow:
-        chosen["YUMEN_SECURITY_UPSTREAM_ALLOW"] = _LOOPBACK
     os.environ.update({name: str(value) for name, value in chosen.items() if value is not None})
     options = Options(config, demo, ready_file.absolute() if ready_file else None)
     try:

@@ -19,8 +19,7 @@ from control_plane import usage
 from control_plane.contract import keys
 from control_plane.core import plugins, tenancy
 from control_plane.core.plugins import JobContext
-from control_plane.core.root import project_root
-from control_plane.limits import documents
+from control_plane.limits import allowance, documents
 
 _SETTLE_MS = 3000
 """After Redis' counters began: until then shippers send what it may have lost again."""
@@ -86,8 +85,7 @@ class Seeder:
         if used is None:
             client.hdel(keys.ALLOWANCE_WANTED, key)
             return
-        names = (keys.ALLOWANCE_BORN, keys.ALLOWANCE_NODES, keys.ALLOWANCE_WANTED, key)
-        client.eval(_script(), len(names), *names, "seed", run_id, "worker", start, used)
+        allowance.run(client, run_id, "seed", [key.decode()], "worker", start, used)
         log.info("counter_rebuilt", counter=key.decode(), used=used)
 
 
@@ -150,9 +148,3 @@ def _uuid(text: str | None) -> uuid.UUID | None:
         return None if text is None else uuid.UUID(text)
     except ValueError:
         return _NEVER
-
-
-def _script() -> str:
-    """Return the script that gateways run, too."""
-    path = project_root() / "openresty" / "lua" / "yumen" / "scripts" / "allowance.lua"
-    return path.read_text()

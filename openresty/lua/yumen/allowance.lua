@@ -54,9 +54,11 @@ local function drop(self, holding)
 end
 
 
+--- What a request takes of a counter.
 local function cost_of(c, tokens)
     return c.meter == "tokens" and max(1, min(tokens, c.most)) or 1
 end
+_M.cost = cost_of
 
 
 --- Give back everything that was taken.

@@ -142,6 +142,20 @@ function _M.admit(ctx)
 end
 
 
+--- The breakers that are about a call, without asking them: list of {id, mode, endpoint, tenant}.
+function _M.about(ctx)
+    local found = {}
+    for _, one in ipairs(ctx.service and views_of(ctx.service) or {}) do
+        if is_about(one, ctx) then
+            local rule = one.rule
+            found[#found + 1] = { id = rule.id, mode = rule.mode, endpoint = rule.endpoint,
+                                  tenant = rule.tenant, resetTimeout = rule.resetTimeout }
+        end
+    end
+    return found
+end
+
+
 local function report(ctx, one, generation, now)
     local lease = ctx[one.lease]
     local result = "neutral"

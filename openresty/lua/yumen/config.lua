@@ -121,9 +121,14 @@ function _M.init()
 end
 
 
---- In each worker: start from what shared memory holds, then follow.
+--- In each worker: start from what shared memory holds.
 function _M.init_worker()
     _M.move(shm.applied())
+end
+
+
+--- In each worker: follow what is published.
+function _M.follow()
     follower.start(_M)
 end
 

@@ -25,32 +25,6 @@ local JIT_BOUNDS = { "maxirconst=2000", "maxsnap=2000", "maxside=1000", "loopunr
 local _M = {}
 
 
---- In nginx's master, before it forks: settings, policies, the last good configuration.
-function _M.init()
-    jit.opt.start(unpack(JIT_BOUNDS))
-    node.load()
-    pipeline.load_named(node.policies)
-    telemetry.init()
-    config.init()
-    allowance.init()
-end
-
-
---- In each worker, once.
-function _M.init_worker()
-    ids.init_worker()
-    journal.init_worker()
-    config.init_worker()
-    allowance.init_worker()
-    upstream.init_worker()
-    breakers.init_worker()
-    signals.init_worker()
-    web_sockets.init_worker()
-    telemetry.init_worker(dialect.CODES)
-    metrics.init_worker(dialect.CODES)
-end
-
-
 local function begin()
     local ctx = context.new()
     request.describe(ctx)
@@ -87,6 +61,38 @@ local function admit(ctx)
     end
     ctx.route = route
     return pipeline.run("access", ctx)                              -- 3 may it pass, and where to
+end
+
+
+--- In nginx's master, before it forks: settings, policies, the last good configuration.
+function _M.init()
+    jit.opt.start(unpack(JIT_BOUNDS))
+    node.load()
+    local policies = pipeline.named(node.policies)
+    if node.explain then
+        require("yumen.explain").take_over(_M, policies, begin, admit)
+    end
+    pipeline.load(policies)
+    telemetry.init()
+    config.init()
+    allowance.init()
+end
+
+
+--- In each worker, once.
+function _M.init_worker()
+    ids.init_worker()
+    journal.init_worker()
+    config.init_worker()
+    config.follow()
+    allowance.init_worker()
+    upstream.init_worker()
+    upstream.start_checks()
+    breakers.init_worker()
+    signals.init_worker()
+    web_sockets.init_worker()
+    telemetry.init_worker(dialect.CODES)
+    metrics.init_worker(dialect.CODES)
 end
 
 

@@ -96,13 +96,13 @@ function _M.load(policies)
 end
 
 
---- Load the policies named; nil is the built-in ones.
-function _M.load_named(names)
+--- The policies named, for `load`; nil is the built-in ones.
+function _M.named(names)
     local policies = {}
     for i, name in ipairs(names or BUILT_IN) do
         policies[i] = require("yumen.policies." .. name)
     end
-    _M.load(policies)
+    return policies
 end
 
 

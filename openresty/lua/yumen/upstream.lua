@@ -50,6 +50,11 @@ function _M.init_worker()
     peers.init_worker()
     standing.init_worker()
     pools = slots.new(node.upstream_slots, node.keepalive_seconds + KEEPALIVE_MARGIN_SECONDS)
+end
+
+
+--- In each worker, once: one of them asks peers how they are.
+function _M.start_checks()
     if ngx.worker.id() == 0 then
         checks.start(_M.target_of)
     end

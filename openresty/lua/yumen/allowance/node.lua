@@ -170,6 +170,10 @@ function _M.plan(ctx)
 end
 
 
+--- What a request that is expected to use so many tokens takes of a counter.
+_M.cost = allowance.cost
+
+
 --- See `allowance.take`.
 function _M.take(plan, tokens)
     return ours:take(plan, tokens)

@@ -18,6 +18,13 @@ function _M.access(_, ctx)
 end
 
 
+--- Which breakers would be asked; none is.
+function _M.explain(_, ctx)
+    local asked = breakers.about(ctx)
+    return #asked > 0 and { breakers = asked } or nil
+end
+
+
 function _M.header_filter(_, ctx)
     if ctx.breakers and ctx.forwarded and not ctx.failed then
         breakers.answered(ctx)

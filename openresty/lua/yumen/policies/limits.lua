@@ -64,6 +64,22 @@ function _M.access(_, ctx)
 end
 
 
+--- What would be taken of which counters; nothing is.
+function _M.explain(_, ctx)
+    local plan, limits = allowance.plan(ctx), {}
+    for i = 1, #plan do
+        local c = plan[i]
+        limits[i] = {
+            rule = c.rule.name, counter = c.name, meter = c.meter, limit = c.limit,
+            window = c.rule.window, burst = c.rule.burst, onOutage = c.rule.onOutage,
+            kind = c.kind, zone = c.zone, description = describe(c),
+            cost = allowance.cost(c, plan.has_tokens and expected(ctx) or 0),
+        }
+    end
+    return #limits > 0 and { limits = limits } or nil
+end
+
+
 --- The name of a rule as a header may carry it.
 local function label(c)
     return find(c.rule.name, '["\\%c\128-\255]') and "limit-" .. c.index or c.rule.name

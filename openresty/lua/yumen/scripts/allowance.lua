@@ -5,6 +5,7 @@
 --   take: the channel that wakes the worker, and 11 for each counter: kind (w window, b bucket,
 --         c concurrency), window, zone ("from:offset,…"), limit, burst, need, want, debt (less
 --         than 0: comes back), have, back, generation of `back`
+--   look: as take, for somebody who is no node: answers what it would, and changes nothing
 --   seed: for one counter: start of the window (ms), what was used in it
 -- A `take` answers {nodes, then 5 for each counter: status, granted, rest, ms, generation}.
 -- Status: 1 granted, 0 refused, 2 lost (of a window that began before the counters were born), 3
@@ -19,6 +20,14 @@ local SECONDS = { second = 1, minute = 60, hour = 3600, day = 86400, month = 262
 
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
 local call = redis.call
+
+local READS = { TIME = true, HGET = true, HMGET = true, HGETALL = true, ZCARD = true }
+
+if ARGV[1] == "look" then
+    call = function(command, ...)
+        return READS[command] and redis.call(command, ...) or 0
+    end
+end
 
 local time = call("TIME")
 local now = tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
@@ -321,7 +330,7 @@ local function seed(start, used)
     return 1
 end
 
-if ARGV[1] == "take" then
-    return take(ARGV[3])
+if ARGV[1] == "seed" then
+    return seed(ARGV[4], ARGV[5])
 end
-return seed(ARGV[4], ARGV[5])
+return take(ARGV[3])

@@ -27,6 +27,8 @@ describe("policies", function()
                 if PHASES[field] then
                     phases = phases + 1
                     assert.equal("function", type(value))
+                elseif field == "explain" then
+                    assert.equal("function", type(policy.access), name)
                 else
                     assert.equal(FIELDS[field], type(value), name .. "." .. field)
                 end
