@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
+import structlog
 
 from control_plane.contract import keys
 from control_plane.core import clock, heartbeats
@@ -18,6 +19,8 @@ from control_plane.monitoring.summary import Summary
 
 _TIMEOUT_SECONDS = 1.0
 _DOCUMENTS_AT_ONCE = 1000
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +70,20 @@ def _told(client: redis.Redis, services: Sequence[str]) -> Told:
     return Told(
         nodes=nodes.reports(client),
         heartbeats=heartbeats.parse(beats),
-        summary=summary.parse(summed_up) if summed_up else None,
+        summary=_summary(summed_up),
         breakers=_breakers(client, services),
         memory={name: memory[name] for name in ("used_memory", "maxmemory")},
         seconds=seconds,
     )
+
+
+def _summary(text: bytes | None) -> Summary | None:
+    """Return the summary, None when there is none that this version understands."""
+    try:
+        return summary.parse(text) if text else None
+    except ValueError as error:
+        log.warning("summary_unsound", error=str(error))
+        return None
 
 
 def _breakers(

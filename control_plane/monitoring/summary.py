@@ -79,10 +79,17 @@ def write(client: redis.Redis, readings: Readings) -> None:
 
 
 def parse(text: bytes) -> Summary:
-    """Return the summary that a worker wrote."""
+    """Return the summary that a worker wrote.
+
+    Raises:
+        ValueError: it is of another version.
+    """
     said: dict[str, Any] = json.loads(text)
-    return Summary(
-        at=datetime.datetime.fromtimestamp(said["at"] / 1000, datetime.UTC),
-        readings={key: Reading(*values) for key, values in said["services"].items()},
-        loads=said["loads"],
-    )
+    try:
+        return Summary(
+            at=datetime.datetime.fromtimestamp(said["at"] / 1000, datetime.UTC),
+            readings={key: Reading(*values) for key, values in said["services"].items()},
+            loads=said["loads"],
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a summary: {error!r}") from error

@@ -1,6 +1,7 @@
 """`GET /api/monitor/services`: who sees what of how services do."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from control_plane.monitoring import Readings, run_summing_up, summary
 from control_plane.tenants import Tenant
 from tests.nodes import TellingNode
 from tests.operations import MODEL
+from tests.servers import RedisServer
 from tests.stack import until
 
 URL = "/api/monitor/services"
@@ -253,6 +255,36 @@ def test_without_redis_it_says_what_it_knows(
     }
     assert found[f"upstream:{shop}"]["reason"] == "Redis, where nodes tell, cannot be reached."
     app.extensions["yumen_database"].close()
+
+
+def test_a_summary_of_another_version_is_as_good_as_none(
+    client: FlaskClient, operator: dict[str, str], node: TellingNode, redis_client: redis.Redis
+) -> None:
+    service = f"upstream:{upstream(client, operator, 'shop')}"
+    tell(redis_client, node, service, timeout=9)
+    assert shown(client, operator)[service]["status"] == "down"
+    said = json.loads(redis_client.get(keys.READINGS))
+    for unsound in (said | {"services": {service: [1, 2, 3]}}, {"at": said["at"]}, [], None):
+        redis_client.set(keys.READINGS, json.dumps(unsound))
+        found = shown(client, operator)[service]
+        reason = "No worker sums up what nodes count."
+        assert (found["status"], found["reason"]) == (None, reason)
+
+
+@pytest.mark.parametrize("database_url", [None], ids=["sqlite"])
+def test_a_redis_that_does_not_answer_holds_nobody_up_for_long(
+    settings: Settings, operator: dict[str, str]
+) -> None:
+    with RedisServer() as hanging:
+        environ = {"YUMEN_REDIS_URL": hanging.url, "YUMEN_DATABASE_URL": settings.database_url}
+        app = create_app(load_settings(state=settings.state, environ=environ))
+        assert shown(app.test_client(), operator)["redis"]["status"] == "healthy"
+        hanging.process.send_signal(signal.SIGSTOP)
+        started = clock.monotonic()
+        assert shown(app.test_client(), operator)["redis"]["status"] == "down"
+        assert clock.monotonic() - started < 20
+        hanging.process.send_signal(signal.SIGCONT)
+        app.extensions["yumen_database"].close()
 
 
 def test_the_worker_sums_up_and_says_that_it_lives(
