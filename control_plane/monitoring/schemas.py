@@ -17,7 +17,7 @@ class ServiceHealthSchema(Schema):
     kind = fields.String(validate=validate.OneOf(KINDS))
     status = fields.String(
         allow_none=True,
-        validate=validate.OneOf(STATUSES),
+        validate=validate.OneOf((*STATUSES, None)),
         metadata={"description": "null when nobody knows; `reason` says why."},
     )
     reason = fields.String(

@@ -96,7 +96,7 @@ class CircuitBreakerSchema(CircuitBreakerUpdateSchema):
     status = fields.String(
         attribute="state.status",
         allow_none=True,
-        validate=validate.OneOf(("closed", "open", "half-open")),
+        validate=validate.OneOf(("closed", "open", "half-open", None)),
         metadata={"description": "As the nodes say; null when nobody knows, see `reason`."},
     )
     last_state_change = fields.AwareDateTime(
