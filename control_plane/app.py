@@ -17,6 +17,7 @@ from control_plane.core import health, logging, plugins, quotas, schemas
 from control_plane.core.addresses import networks
 from control_plane.core.api import close_session
 from control_plane.core.database import Database
+from control_plane.core.metrics import HttpMetrics, OwnListener
 from control_plane.core.mounting import Api
 from control_plane.core.origin import ProxiedClients
 from control_plane.core.settings import Settings
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> flask.Flask:
     app.extensions["yumen_settings"] = settings
     app.extensions["yumen_database"] = database = Database(settings)
     database.refuse_unsafe_start()
+    metered = HttpMetrics(app, database)
     app.before_request(_begin_request)
     app.after_request(_end_request)
     quotas.configure(app, settings)
@@ -62,6 +64,11 @@ def create_app(settings: Settings) -> flask.Flask:
     app.wsgi_app = VersionedPaths(app.wsgi_app)  # type: ignore[method-assign]
     proxies = networks(settings.admin.trusted_proxies)
     app.wsgi_app = ProxiedClients(app.wsgi_app, proxies)  # type: ignore[method-assign]
+    port = settings.metrics_port("admin")
+    if port is not None:
+        app.wsgi_app = OwnListener(  # type: ignore[method-assign]
+            app.wsgi_app, port, metered.text
+        )
     return app
 
 

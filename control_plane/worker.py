@@ -11,9 +11,10 @@ import structlog
 from sqlalchemy.exc import OperationalError
 
 from control_plane import monitoring, resilience, usage
-from control_plane.core import clock, logging, mail, occasions, plugins
+from control_plane.core import clock, logging, mail, metrics, occasions, outbox, plugins
 from control_plane.core.commands import on_installation
 from control_plane.core.database import Database
+from control_plane.core.figures import Figures
 from control_plane.core.leader import Leader
 from control_plane.core.occasions import Occasion
 from control_plane.core.plugins import Job, JobContext
@@ -27,6 +28,7 @@ AWAY_PAUSE_SECONDS = 0.25
 _JOBS_POLL_SECONDS = 0.5
 _TIMEOUT_SECONDS = 10.0
 _FAILING_SECONDS = 5.0
+_FIGURES_SECONDS = 2.0
 
 Loop = Callable[[Settings, threading.Event], None]
 
@@ -48,6 +50,7 @@ def run_worker(settings: Settings) -> None:
         "mail": mail.run_sender,
         "summing up": functools.partial(monitoring.run_summing_up, failing),
         "degradations": resilience.run_evaluator,
+        "metrics": run_metrics,
     }
     threads = [
         threading.Thread(target=keep_running, args=(name, loop, settings, stop), name=name)
@@ -67,6 +70,7 @@ def keep_running(name: str, loop: Loop, settings: Settings, stop: threading.Even
     A Redis or a database that is away is normal: the loop is tried again until it is back, and
     soon, because gateways wait for what was revoked meanwhile.
     """
+    metrics.count_loop_failure(name, 0)
     pause = FIRST_PAUSE_SECONDS
     trouble = ""
     while not stop.is_set():
@@ -74,11 +78,13 @@ def keep_running(name: str, loop: Loop, settings: Settings, stop: threading.Even
         try:
             loop(settings, stop)
         except (redis.RedisError, OperationalError, OSError) as error:
+            metrics.count_loop_failure(name)
             longest = AWAY_PAUSE_SECONDS
             if str(error) != trouble:
                 log.warning("loop_waits", loop=name, error=str(error))
             trouble = str(error)
         except Exception:
+            metrics.count_loop_failure(name)
             log.exception("loop_failed", loop=name, pause_seconds=pause)
         if not stop.is_set():
             _failed[name] = clock.monotonic()
@@ -116,11 +122,37 @@ def run_jobs(settings: Settings, stop: threading.Event) -> None:
 
 
 def _run_job(job: Job, context: JobContext) -> None:
+    began, ok = clock.monotonic(), True
     try:
         with occasions.during(Occasion(f"job {job.name}")):
             job.run(context)
     except Exception:
+        ok = False
         log.exception("job_failed", job=job.name)
+    metrics.job_ended(job.name, clock.monotonic() - began, ok=ok)
+
+
+def run_metrics(settings: Settings, stop: threading.Event) -> None:
+    """Tell Prometheus of this worker, and of what waits in the database and in Redis."""
+    port = settings.metrics_port("worker")
+    if port is None:
+        stop.wait()
+        return
+    database, client = Database(settings), connect(settings, socket_timeout=_FIGURES_SECONDS)
+    context = JobContext(settings=settings, database=database, redis=client)
+    groups = figures()
+    try:
+        metrics.serve(
+            settings.metrics.host, port, lambda: metrics.tell_of_worker(context, groups), stop
+        )
+    finally:
+        client.close()
+        database.close()
+
+
+def figures() -> list[Figures]:
+    """Return the groups of figures of `core` and of all rooms."""
+    return [outbox.FIGURES, mail.FIGURES, *plugins.declared("yumen_figures")]
 
 
 @click.command("worker")

@@ -16,10 +16,11 @@ from typing import Any
 import click
 import yaml
 
-from control_plane import cli
+from control_plane import cli, worker
 from control_plane import routes as served
 from control_plane.contract import journal, keys
 from control_plane.core import plugins
+from control_plane.core.metrics import http, work
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -201,6 +202,17 @@ def gateway_metrics() -> str:
     )
 
 
+def control_plane_metrics() -> str:
+    """Every metric of the control plane."""
+    return _metrics_table(http.FAMILIES)
+
+
+def worker_metrics() -> str:
+    """Every metric of the worker."""
+    read = [family for group in worker.figures() for family in group.families]
+    return _metrics_table([*work.FAMILIES, *read])
+
+
 def _metrics_table(rows: Iterable[tuple[str, str, Sequence[str], str]]) -> str:
     return _table(
         ["metric", "type", "labels", "meaning"],
@@ -259,6 +271,7 @@ def routes() -> str:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
+    "control-plane-metrics": control_plane_metrics,
     "documents": documents,
     "gateway-codes": gateway_codes,
     "gateway-metrics": gateway_metrics,
@@ -269,6 +282,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "redis-keys": redis_keys,
     "routes": routes,
     "settings": settings,
+    "worker-metrics": worker_metrics,
 }
 
 

@@ -23,6 +23,14 @@ def read(url: str) -> str:
     return answer.text
 
 
+def answers(url: str) -> bool:
+    """Return whether something answers there."""
+    try:
+        return requests.get(url, timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
 def families(text: str) -> dict[str, Metric]:
     """Return the metrics in *text* by their full names."""
     found: dict[str, Metric] = {}

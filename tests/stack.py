@@ -58,7 +58,10 @@ class Stack:
             *("--ready-file", str(self.ready_file)),
             *options,
         ]
-        ports = {"YUMEN_METRICS_GATEWAY_PORT": str(free_port())}
+        ports = {
+            f"YUMEN_METRICS_{name}_PORT": str(free_port())
+            for name in ("GATEWAY", "ADMIN", "WORKER")
+        }
         self.environment = os.environ | ports | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None
         self.ready: dict[str, Any] = {}

@@ -12,9 +12,10 @@ from tests.stack import YUMEN
 class WorkerProcess:
     """`yumen worker` on an installation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics_port: int = 0) -> None:
         environ = os.environ | {"YUMEN_REDIS_URL": settings.redis_url}
         environ["YUMEN_DATABASE_URL"] = settings.database_url
+        environ["YUMEN_METRICS_WORKER_PORT"] = str(metrics_port)
         self.log = settings.state / "worker.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from control_plane.core.api import Blueprint
     from control_plane.core.audit_entries import Entry
     from control_plane.core.auth import Actor, Permission
+    from control_plane.core.figures import Figures
     from control_plane.core.manifest import Kind
     from control_plane.core.plugins import Job, Section, SectionPart, Service
 
@@ -66,6 +67,12 @@ def yumen_section_parts() -> Iterable[SectionPart]:
 @hookspec
 def yumen_jobs() -> Iterable[Job]:
     """Return what the worker runs at intervals for the room."""
+    return ()
+
+
+@hookspec
+def yumen_figures() -> Iterable[Figures]:
+    """Return what the worker tells Prometheus of what the room holds."""
     return ()
 
 

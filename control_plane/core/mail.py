@@ -12,6 +12,7 @@ import smtplib
 import ssl
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -20,14 +21,16 @@ from typing import Any, cast
 
 import jinja2
 import structlog
-from sqlalchemy import String, select
+from sqlalchemy import String, func, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from control_plane.core import clock, tenancy
 from control_plane.core.database import Database
 from control_plane.core.encryption import reveal
+from control_plane.core.figures import Family, Figures, Values
 from control_plane.core.ids import new_id
 from control_plane.core.leader import Leader
+from control_plane.core.plugins import JobContext
 from control_plane.core.root import project_root
 from control_plane.core.settings import MailSettings, Settings
 from control_plane.core.tables import Base
@@ -236,3 +239,23 @@ def _templates() -> jinja2.Environment:
         autoescape=False,  # noqa: S701 - plain text
         keep_trailing_newline=True,
     )
+
+
+_MAILS = Family(
+    "yumen_mails",
+    "gauge",
+    ("state",),
+    "Mails that are queued, and those of the last 30 days that were given_up.",
+)
+
+
+def _read_figures(context: JobContext) -> Mapping[str, Values]:
+    query = select(QueuedMail.due_at.is_(None), func.count()).group_by(QueuedMail.due_at.is_(None))
+    with tenancy.platform_context(), context.database.session(write=False) as session:
+        found = {bool(given_up): number for given_up, number in session.execute(query)}
+    states: Values = {("queued",): found.get(False, 0), ("given_up",): found.get(True, 0)}
+    return {_MAILS.name: states}
+
+
+FIGURES = Figures("mail", (_MAILS,), _read_figures)
+"""What no server has taken yet."""

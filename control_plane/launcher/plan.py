@@ -10,6 +10,7 @@ from control_plane.gateway import nginx_binary
 from control_plane.launcher.redis_config import write_redis_config
 from control_plane.launcher.requirements import find_redis
 from control_plane.launcher.supervision import Program
+from control_plane.serving import SHARED_FOLDER
 
 YUMEN_COMMANDS: Final = ("worker", "shipper")
 _STOP_MARGIN_SECONDS: Final = 5
@@ -46,9 +47,12 @@ def _redis(settings: Settings) -> Program:
 
 def _control_plane(settings: Settings) -> Program:
     admin = settings.admin
-    host = f"[{admin.host}]" if ":" in admin.host else admin.host
+    metrics_port = settings.metrics_port("admin")
+    folder = settings.state / "run" / "metrics"
     options = {
-        "bind": f"{host}:{admin.port}",
+        "config": "python:control_plane.serving",
+        "env": f"{SHARED_FOLDER}={folder}",
+        "bind": _socket(admin.host, admin.port),
         "workers": admin.workers,
         "threads": admin.threads,
         "worker-class": "gthread",
@@ -57,8 +61,14 @@ def _control_plane(settings: Settings) -> Program:
         "graceful-timeout": 10,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
+    if metrics_port is not None:
+        flags.append(f"--bind={_socket(settings.metrics.host, metrics_port)}")
     command = [sys.executable, "-m", "gunicorn", "--no-control-socket", *flags]
     return Program("control-plane", [*command, "control_plane.wsgi:app"], knows_master_key=True)
+
+
+def _socket(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _nginx(settings: Settings) -> Program:

@@ -8,8 +8,9 @@ from sqlalchemy.orm import Session
 
 from control_plane.core.api import Blueprint
 from control_plane.core.auth import Permission
+from control_plane.core.figures import Figures
 from control_plane.core.plugins import Job, hookimpl
-from control_plane.usage import partitions, permissions, routes, service
+from control_plane.usage import figures, partitions, permissions, routes, service
 from control_plane.usage.schemas import UsageEventSchema
 
 _HOUR = 3600.0
@@ -44,3 +45,9 @@ def yumen_jobs() -> Iterable[Job]:
         Job("usage_partitions", every_seconds=_HOUR, run=partitions.create_ahead),
         Job("usage_retention", every_seconds=_HOUR, run=partitions.drop_old),
     ]
+
+
+@hookimpl
+def yumen_figures() -> Iterable[Figures]:
+    """Return the room's gauges."""
+    return [figures.FIGURES]

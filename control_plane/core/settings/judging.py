@@ -47,7 +47,7 @@ def _check_metrics(settings: Settings) -> None:
         addresses.parse(settings.metrics.host)
     except ValueError as error:
         raise SettingsError("metrics.host must be an IP address, such as 127.0.0.1.") from error
-    for name in ("gateway_port",):
+    for name in ("gateway_port", "admin_port", "worker_port"):
         if (getattr(settings.metrics, name) or 0) > MAX_PORT:
             raise SettingsError(f"metrics.{name} must be at most {MAX_PORT}.")
 

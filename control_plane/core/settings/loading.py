@@ -24,7 +24,9 @@ MAY_BE_ZERO = frozenset(
         "gateway.drain_seconds",
         "gateway.keepalive_seconds",
         "journal.retention_hours",
+        "metrics.admin_port",
         "metrics.gateway_port",
+        "metrics.worker_port",
         "tenants.purge_grace_days",
     }
 )

@@ -12,7 +12,7 @@ MAX_PORT = 65535
 _METRICS_DISTANCE = 1000
 """How far from a process's own port its metrics are, when nothing else is said."""
 
-MeteredProcess = typing.Literal["gateway"]
+MeteredProcess = typing.Literal["gateway", "admin", "worker"]
 """A process that has metrics."""
 
 SecretName = typing.Literal["master", "pepper", "seal", "jwt"]
@@ -153,6 +153,8 @@ class MetricsSettings:
 
     host: str
     gateway_port: int | None
+    admin_port: int | None
+    worker_port: int | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,7 +223,8 @@ class Settings:
         port: int | None = getattr(self.metrics, f"{process}_port")
         if port is not None:
             return port or None
-        beside, distance = self.gateway.port, _METRICS_DISTANCE
+        distance = 2 * _METRICS_DISTANCE if process == "worker" else _METRICS_DISTANCE
+        beside = self.gateway.port if process == "gateway" else self.admin.port
         return beside + distance if beside + distance <= MAX_PORT else beside - distance
 
     def secret_file(self, name: SecretName) -> Path:
