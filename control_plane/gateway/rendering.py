@@ -124,6 +124,7 @@ def _node(settings: Settings, prefix: Path) -> dict[str, Any]:
         "node": settings.node,
         "journal": str(prefix / "journal"),
         "last_good": str(prefix / "last_good"),
+        "shipper_file": str(prefix / "shipper.json"),
         "contract": str(project_root() / "openresty" / "contract" / "documents.v1.json"),
         "redis": redis_options(settings.redis_url),
         "pepper_file": str(settings.secret_file("pepper").absolute()),

@@ -16,6 +16,7 @@ from control_plane.contract.usage_stream import CHUNK_BYTES
 from control_plane.core import clock, heartbeats
 from control_plane.core.redis import connect
 from control_plane.core.settings import Settings
+from control_plane.shipper.backlog import Backlog
 from control_plane.shipper.last_good import LastGood
 from control_plane.shipper.retention import delete_old
 from control_plane.shipper.shipping import Shipping
@@ -29,6 +30,7 @@ _RETENTION_SECONDS = 60.0
 _REDIS_SECONDS = 5.0
 _AWAY_SECONDS = 0.5
 _LAST_GOOD_SECONDS = 1.0
+_BACKLOG_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -61,9 +63,11 @@ def _run(settings: Settings, gateway: Path, stop: threading.Event) -> None:
     last_good = LastGood(
         connect(settings, socket_timeout=_REDIS_SECONDS), gateway / "last_good", settings.node
     )
+    backlog = Backlog(shipping, gateway / "shipper.json")
     threads = [
         _every(settings.journal.sync_ms / 1000, syncer.sync, stop),
         _every(_LAST_GOOD_SECONDS, last_good.update, stop),
+        _every(_BACKLOG_SECONDS, backlog.tell, stop),
     ]
     log.info("shipper started", node=settings.node, journal=str(directory))
     try:

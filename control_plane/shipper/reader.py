@@ -82,6 +82,15 @@ class Segment:
             at += offset
         return at
 
+    def record(self, at: int) -> journal.Record | None:
+        """Return the record at *at*, None where no sound one stands."""
+        for _, payload in journal.read_frames(os.pread(self._file, _LOOK_AHEAD, at)):
+            try:
+                return journal.read_record(payload)
+            except journal.JournalError:
+                return None
+        return None
+
     def is_blank(self, at: int) -> bool:
         """Say whether nothing stands at *at* yet."""
         return os.pread(self._file, len(_NOTHING), at) in (_NOTHING, b"")

@@ -4,8 +4,10 @@
 -- the text is sent in pieces, and requests are served between them.
 local allowance = require "yumen.allowance.node"
 local breakers = require "yumen.breakers"
+local clock = require "yumen.core.clock"
 local counted = require "yumen.telemetry.node"
 local documents = require "yumen.documents"
+local json = require "yumen.core.json"
 local layout = require "contract.telemetry"
 local node = require "yumen.core.node"
 local pages = require "yumen.metrics.page"
@@ -14,6 +16,8 @@ local state = require "yumen.core.state"
 
 local flush, print = ngx.flush, ngx.print
 local gmatch = string.gmatch
+local max = math.max
+local open = io.open
 local pairs = pairs
 local sleep = ngx.sleep
 local tonumber = tonumber
@@ -130,6 +134,35 @@ local function tell_config(page)
 end
 
 
+--- What the shipper said last of the journals: {bytes, oldest, at}; nil before it did.
+local function journal_backlog()
+    local file = open(node.shipper_file, "rb")
+    if not file then
+        return nil
+    end
+    local text = file:read("*a")
+    file:close()
+    return json.decode(text)
+end
+
+
+local function tell_journal(page)
+    local backlog, now = journal_backlog(), clock.millis() / 1000
+    page:begin("yumen_journal_backlog_bytes")
+    if backlog then
+        page:value(backlog.bytes)
+    end
+    page:begin("yumen_journal_lag_seconds")
+    if backlog then
+        page:value(backlog.oldest and max(0, now - backlog.oldest) or 0)
+    end
+    page:begin("yumen_shipper_silence_seconds")
+    if backlog then
+        page:value(max(0, now - backlog.at))
+    end
+end
+
+
 local function tell_process(page)
     page:begin("yumen_memory_bytes")
     for name, dict in pairs(ngx.shared) do
@@ -176,6 +209,7 @@ function _M.answer()
     page:value(1, ('node="%s",contract="%d"'):format(node.node, documents.contract))
     page:single("yumen_gateway_start_timestamp_seconds", counted.boot() / 1e6)
     tell_config(page)
+    tell_journal(page)
     tell_process(page)
     tell_limits(page)
     tell_upstreams(page)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from control_plane import shipper
 from tests.breakers import rule
 from tests.integration.gateway.conftest import HOST, Node, make_node
 from tests.integration.gateway.test_gateway_telemetry import slowly
@@ -125,6 +126,24 @@ def test_what_is_under_way_is_a_level(metered: Node) -> None:
         caller.join()
     until(lambda: said(node, "yumen_open_streams", kind="ai") == 0, "none is open", 5)
     node.upstream.reset(respond())
+
+
+def test_what_the_shipper_waits_for_is_told(metered: Node) -> None:
+    node = metered
+    assert node.call().ok
+    assert said(node, "yumen_shipper_silence_seconds") is None
+    stop = threading.Event()
+    shipper_thread = threading.Thread(target=shipper.run, args=(node.gateway.settings, stop))
+    shipper_thread.start()
+    try:
+        # Nobody takes usage in, so nothing is confirmed.
+        until(lambda: said(node, "yumen_journal_backlog_bytes"), "a call waits", 10)
+        before = said(node, "yumen_journal_lag_seconds")
+        until(lambda: (said(node, "yumen_journal_lag_seconds") or 0) > before + 0.5, "longer", 5)
+        assert said(node, "yumen_shipper_silence_seconds") < 30
+    finally:
+        stop.set()
+        shipper_thread.join(20)
 
 
 def test_nothing_listens_when_it_is_turned_off() -> None:

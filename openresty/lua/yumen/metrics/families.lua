@@ -58,6 +58,13 @@ return {
     yumen_config_refused_documents = { GAUGE, "",
         "Documents that this node refuses; 101 is more than 100." },
 
+    yumen_journal_backlog_bytes = { GAUGE, "",
+        "Records of usage that the database has not confirmed yet, as the shipper sees it." },
+    yumen_journal_lag_seconds = { GAUGE, "",
+        "Age of the oldest record that the database has not confirmed; 0 when it has all." },
+    yumen_shipper_silence_seconds = { GAUGE, "",
+        "How long the shipper has said nothing of the journal." },
+
     yumen_memory_bytes = { GAUGE, "memory",
         "Size of a shared memory." },
     yumen_memory_free_bytes = { GAUGE, "memory",
