@@ -9,5 +9,5 @@ ENDPOINTS = {
 }
 """Endpoint, under the name that usage and an API key's scope have for it, to its only method."""
 
-METHODS = tuple(sorted(set(ENDPOINTS.values())))
-"""Every method that some endpoint takes."""
+METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+"""The methods that a key may be limited to; of the gateway's own endpoints only GET and POST."""

@@ -25,6 +25,9 @@ from control_plane.core.types import Secret
 from control_plane.domains.models import Domain
 from control_plane.identity.models import APIKey, APIKeySecret
 from control_plane.issuers.models import Issuer, KeySet
+from control_plane.routing.models import Route, Upstream
+from control_plane.routing.schemas.routes import RouteUpdateSchema
+from control_plane.routing.schemas.upstreams import UpstreamUpdateSchema
 from control_plane.tenants.models import (
     EVERY_MODEL,
     Tenant,
@@ -69,6 +72,8 @@ def load(session: Session, case: Path) -> None:
     state = yaml.safe_load((case / "state.yaml").read_text())
     for name, model in state.get("models", {}).items():
         _add_model(session, name, model)
+    for name, upstream in state.get("upstreams", {}).items():
+        _add_upstream(session, None, name, upstream)
     session.flush()
     for name, tenant in state["tenants"].items():
         session.add(
@@ -130,6 +135,11 @@ def _add_to_tenant(session: Session, tenant_id: uuid.UUID, tenant: Mapping[str, 
         _add_key(session, tenant_id, name, key)
     for name, issuer in tenant.get("issuers", {}).items():
         _add_issuer(session, tenant_id, name, issuer)
+    for name, upstream in tenant.get("upstreams", {}).items():
+        _add_upstream(session, tenant_id, name, upstream)
+    session.flush()
+    for name, route in tenant.get("routes", {}).items():
+        _add_route(session, tenant_id, name, route)
     for name, config in tenant.get("models", {}).items():
         session.add(
             TenantModelConfig(
@@ -191,6 +201,23 @@ def _add_issuer(
             key_set=KeySet(tenant_id=tenant_id, keys=[key]),
         )
     )
+
+
+def _add_upstream(
+    session: Session, tenant_id: uuid.UUID | None, name: str, upstream: Mapping[str, Any]
+) -> None:
+    """Add an upstream as the API would, by default of the test's own upstream."""
+    target = {"host": "127.0.0.1", "port": UPSTREAM_PORT}
+    body = {"name": name, "scheme": "http", "targets": [target], **upstream}
+    values = UpstreamUpdateSchema().load(body)
+    session.add(Upstream(id=identifier("upstream", name), tenant_id=tenant_id, **values))
+
+
+def _add_route(session: Session, tenant_id: uuid.UUID, name: str, route: Mapping[str, Any]) -> None:
+    """Add a route as the API would; in a case `upstream` is a name."""
+    upstream = str(identifier("upstream", route["upstream"]))
+    values = RouteUpdateSchema().load({"name": name, **route, "upstream": upstream})
+    session.add(Route(id=identifier("route", name), tenant_id=tenant_id, **values))
 
 
 def token_text(claims: Mapping[str, Any]) -> str:

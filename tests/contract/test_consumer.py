@@ -47,6 +47,10 @@ def _serve(gateway: NginxServer, upstream: Upstream, case: Path) -> None:
     for model in documents.get("models", {}).values():
         assert model["endpoint"]["port"] == state.UPSTREAM_PORT
         model["endpoint"]["port"] = upstream.port
+    for document in documents.get("upstreams", {}).values():
+        for target in document["targets"]:
+            assert target["port"] == state.UPSTREAM_PORT
+            target["port"] = upstream.port
     former = gateway.publisher.documents
     changes: dict[str, dict[str, Any]] = {
         section: dict.fromkeys(ids) for section, ids in former.items() if ids

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate
 
 from control_plane.contract.endpoints import ENDPOINTS, METHODS
 from control_plane.core.api import PageQuerySchema, Schema, SortField
@@ -13,6 +13,7 @@ from control_plane.core.rotation import ShowsSecret
 DAY_SECONDS = 86400
 LONGEST_GRACE_SECONDS = 30 * DAY_SECONDS
 MOST_ITEMS = 100
+LONGEST_ROUTE_NAME = 60
 
 
 class Limit(fields.List[str]):
@@ -39,9 +40,17 @@ def _models() -> Limit:
     return Limit(fields.String(validate=validate.Length(1, 128)), "Names of the models it may call")
 
 
+def _is_an_endpoint(value: str) -> None:
+    """Refuse what is neither the gateway's, nor can be the name of a route, which has no /."""
+    if value not in ENDPOINTS and ("/" in value or not 1 <= len(value) <= LONGEST_ROUTE_NAME):
+        raise ValidationError(f"Must be the name of a route, or one of: {', '.join(ENDPOINTS)}.")
+
+
 def _endpoints() -> Limit:
-    item = fields.String(validate=validate.OneOf(list(ENDPOINTS)))
-    return Limit(item, "The gateway's endpoints that it may ask for")
+    item = fields.String(validate=_is_an_endpoint)
+    return Limit(
+        item, "The gateway's endpoints, and the tenant's routes by name, that it may ask for"
+    )
 
 
 def _methods() -> Limit:

@@ -22,6 +22,16 @@ local function set(names)
 end
 
 
+--- Who may GET may ask for the head alone.
+local function methods_of(names)
+    local methods = set(names)
+    if methods then
+        methods.HEAD = methods.HEAD or methods.GET
+    end
+    return methods
+end
+
+
 --- The scope of a credential's document, or nil when it may do everything.
 function _M.of(document)
     local addresses = document.addresses
@@ -30,7 +40,7 @@ function _M.of(document)
     end
     return {
         networks = addresses and networks.ranges(addresses),
-        methods = set(document.methods),
+        methods = methods_of(document.methods),
         endpoints = set(document.endpoints),
         models = set(document.models),
     }

@@ -129,14 +129,14 @@ def test_a_key_may_end_but_not_in_the_past(keys: Keys, database: Database) -> No
 def test_limits_are_normalised_and_published(keys: Keys, database: Database) -> None:
     made = keys.make(
         models=["gpt", "gpt", "embed"],
-        endpoints=["/v1/embeddings"],
-        methods=["POST"],
+        endpoints=["/v1/embeddings", "shop"],
+        methods=["POST", "PUT"],
         addresses=["10.0.0.0/8", "2001:DB8:0::/32", "::ffff:192.0.2.7", "192.0.2.7", "::1"],
     ).json
     limits = {
         "models": ["gpt", "embed"],
-        "endpoints": ["/v1/embeddings"],
-        "methods": ["POST"],
+        "endpoints": ["/v1/embeddings", "shop"],
+        "methods": ["POST", "PUT"],
         "addresses": ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32", "::1/128"],
     }
     document = compiled(database)[public_id(made)]
@@ -153,6 +153,8 @@ def test_limits_are_normalised_and_published(keys: Keys, database: Database) -> 
         ({"addresses": [f"10.0.0.{n}" for n in range(101)]}, "#/addresses", "1 to 100"),
         ({"models": ["a", ""]}, "#/models/1", ""),
         ({"endpoints": ["/v1/models", "/v1/x"]}, "#/endpoints/1", "/v1/chat/completions"),
+        ({"endpoints": [""]}, "#/endpoints/0", "name of a route"),
+        ({"endpoints": ["x" * 61]}, "#/endpoints/0", "name of a route"),
         ({"methods": ["get"]}, "#/methods/0", "GET"),
         ({"addresses": ["::1", "10.1.2.3/8"]}, "#/addresses/1", "10.0.0.0/8 would be right"),
         ({"addresses": ["10.0.0.0/33"]}, "#/addresses/0", "such as"),
