@@ -40,16 +40,20 @@ class DomainSchema(Schema):
     ssl_enabled = fields.Boolean()
     creation_date = fields.AwareDateTime(attribute="created_at")
     verification_record = fields.Nested(VerificationRecordSchema)
-    verification_method = fields.String(metadata={"description": "`dns` or `manual`."})
-    verified_at = fields.AwareDateTime()
+    verification_method = fields.String(
+        allow_none=True, metadata={"description": "`dns` or `manual`."}
+    )
+    verified_at = fields.AwareDateTime(allow_none=True)
     expires_at = fields.AwareDateTime(
-        metadata={"description": "When the claim is dropped, unless it is verified before."}
+        allow_none=True,
+        metadata={"description": "When the claim is dropped, unless it is verified before."},
     )
     missing_since = fields.AwareDateTime(
+        allow_none=True,
         metadata={
             "description": "Since when the DNS has not had the record; after seven days of that "
             "the domain stops routing."
-        }
+        },
     )
 
 
