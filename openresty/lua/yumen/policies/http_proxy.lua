@@ -135,12 +135,12 @@ function _M.log(_, ctx)
     if not ctx.upstream then
         return
     end
+    silence.forget(ctx)              -- first of all: nginx's request ends with this phase
     if ctx.upstream_status == SWITCHING then
         web_sockets.close(ctx)
         ctx.request_bytes = tonumber(request.get("upstream_bytes_sent"))
         ctx.response_bytes = tonumber(request.get("bytes_sent"))
     end
-    silence.forget(ctx)
     upstream.release(ctx)
 end
 
