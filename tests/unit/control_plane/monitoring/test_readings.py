@@ -135,6 +135,9 @@ def test_a_node_that_is_silent_is_gone_with_its_calls(
     assert (found.nodes, found.rate) == (2, pytest.approx(10 / 8)), "it was only slow to tell"
     time.go_on(60)
     assert readings.read() == {}
+    node.count(SERVICE, timeout=999)
+    node.tell(60)
+    assert readings.read()[SERVICE].rate == 0, "what it did meanwhile is not of now"
 
 
 def test_a_node_whose_clock_is_wrong_is_heard(
