@@ -15,6 +15,7 @@ TOPICS = {
     "fairness": "a tenant that asks for ten times its limit, beside a quiet one",
     "gateway": "AI calls, plain calls and streams, beside bare nginx",
     "limits": "eight nodes spend one limit",
+    "metrics": "read the metrics of a node that knows 10,000 services and tenants",
     "propagation": "from a commit to every gateway worker obeying it",
     "router": "find a route at many hosts with many routes, beside few",
     "sign_in": "sign in while somebody's password is guessed",

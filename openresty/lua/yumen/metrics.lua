@@ -31,6 +31,9 @@ local CONNECTION_STATES = { "reading", "writing", "waiting" }
 local place = {}                    -- name of a sum -> its place among the counts
 for i, name in ipairs(layout.sums) do place[name] = #OUTCOMES + i end
 
+local outcome_labels = {}           -- the label of each outcome
+for i, outcome in ipairs(OUTCOMES) do outcome_labels[i] = ',outcome="' .. outcome .. '"' end
+
 local edges = {}                    -- the label of each bucket
 for i, bound in ipairs(BOUNDS) do edges[i] = (',le="%g"'):format(bound / 1e6) end
 edges[#BOUNDS + 1] = ',le="+Inf"'
@@ -43,8 +46,9 @@ local codes                         -- code -> true: see telemetry.init_worker
 local function tell_outcomes(page, name, label, kind)
     page:begin(name)
     counted.each(kind, function(id, counts)
-        for i, outcome in ipairs(OUTCOMES) do
-            page:value(counts[i], label .. '="' .. id .. '",outcome="' .. outcome .. '"')
+        local labels = label .. '="' .. id .. '"'
+        for i = 1, #OUTCOMES do
+            page:value(counts[i], labels, outcome_labels[i])
         end
     end, 1, #OUTCOMES)
 end
@@ -54,9 +58,9 @@ end
 local function tell_directions(page, name, label, kind, into, out)
     page:begin(name)
     counted.each(kind, function(id, counts)
-        local labels = label .. '="' .. id .. '",direction='
-        page:value(counts[into], labels .. '"in"')
-        page:value(counts[out], labels .. '"out"')
+        local labels = label .. '="' .. id .. '"'
+        page:value(counts[into], labels, ',direction="in"')
+        page:value(counts[out], labels, ',direction="out"')
     end, into, out)
 end
 
@@ -67,10 +71,10 @@ local function tell_waits(page)
         local labels, sum = 'service="' .. id .. '"', 0
         for i, edge in ipairs(edges) do
             sum = sum + counts[FIRST_BUCKET + i - 1]
-            page:value(sum, labels .. edge, "_bucket")
+            page:value(sum, labels, edge, "_bucket")
         end
-        page:value(counts[place.wait_us] / 1e6, labels, "_sum")
-        page:value(sum, labels, "_count")
+        page:value(counts[place.wait_us] / 1e6, labels, nil, "_sum")
+        page:value(sum, labels, nil, "_count")
     end, place.wait_us, counted.COUNTS)
 end
 
@@ -100,9 +104,9 @@ end
 local function tell_upstreams(page)
     page:begin("yumen_upstream_peers")
     for id, well, ill in gmatch(standing.counts(), "(%S+) (%d+) (%d+)") do
-        local labels = 'service="' .. (id == "other" and id or "upstream:" .. id) .. '",state='
-        page:value(tonumber(well), labels .. '"healthy"')
-        page:value(tonumber(ill), labels .. '"unhealthy"')
+        local labels = 'service="' .. (id == "other" and id or "upstream:" .. id) .. '"'
+        page:value(tonumber(well), labels, ',state="healthy"')
+        page:value(tonumber(ill), labels, ',state="unhealthy"')
     end
     page:single("yumen_upstream_retries_total", counted.events("retried"))
     page:single("yumen_upstream_unpooled_calls_total", counted.events("unpooled"))

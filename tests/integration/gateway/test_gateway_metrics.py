@@ -1,9 +1,11 @@
 """What a node tells Prometheus after real calls, and that nobody else hears it."""
 
 import json
+import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import requests
@@ -144,6 +146,41 @@ def test_what_the_shipper_waits_for_is_told(metered: Node) -> None:
     finally:
         stop.set()
         shipper_thread.join(20)
+
+
+def test_a_real_prometheus_reads_them(metered: Node, tmp_path: Path) -> None:
+    target = url_of(metered).removeprefix("http://").removesuffix("/metrics")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        "scrape_configs:\n"
+        f'  - {{job_name: gateway, static_configs: [{{targets: ["{target}"]}}]}}\n'
+    )
+    port = free_port()
+    options = {
+        "config.file": config,
+        "storage.tsdb.path": tmp_path / "data",
+        "web.listen-address": f"127.0.0.1:{port}",
+        "log.level": "error",
+    }
+    command = ["prometheus", *(f"--{name}={option}" for name, option in options.items())]
+    revision = float(metered.gateway.publisher.revision)
+
+    def known(query: str) -> float | None:
+        try:
+            url = f"http://127.0.0.1:{port}/api/v1/query"
+            found = requests.get(url, params={"query": query}, timeout=5).json()["data"]["result"]
+        except (requests.RequestException, KeyError):
+            return None
+        return float(found[0]["value"][1]) if found else None
+
+    with subprocess.Popen(command) as prometheus:
+        try:
+            until(lambda: known("yumen_config_revision") == revision, "Prometheus has read", 30)
+            assert known("up") == 1
+            assert known('sum(yumen_calls_total{outcome="ok"})') is not None
+        finally:
+            prometheus.terminate()
 
 
 def test_nothing_listens_when_it_is_turned_off() -> None:
