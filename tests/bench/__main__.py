@@ -19,6 +19,7 @@ TOPICS = {
     "propagation": "from a commit to every gateway worker obeying it",
     "router": "find a route at many hosts with many routes, beside few",
     "sign_in": "sign in while somebody's password is guessed",
+    "streams": "chunks of five hundred open streams, beside bare nginx",
     "tenants": "list many tenants by pages",
     "usage": "take usage in and sum it up",
 }

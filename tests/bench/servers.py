@@ -29,6 +29,7 @@ USAGE_EVENT = (
     '"model":"bench","choices":[],"usage":{"prompt_tokens":210,"completion_tokens":20}}\\n\\n'
 )
 EVENTS = 20
+PACED_PATH, CHUNKS = "/paced/v1", 12
 
 COMMON = """
 {modules}
@@ -51,6 +52,12 @@ http {{
 
 # A stream's events are written one by one, each flushed, as a model makes them.
 UPSTREAM = """
+    init_by_lua_block {{
+        require("ffi").cdef [[
+            struct timespec {{ long tv_sec; long tv_nsec; }};
+            int clock_gettime(int clock, struct timespec *now);
+        ]]
+    }}
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         location / {{ default_type application/json; return 200 '{answer}'; }}
@@ -64,6 +71,24 @@ UPSTREAM = """
                     ngx.flush(true)
                 end
                 ngx.print('{usage_event}data: [DONE]\\n\\n')
+            }}
+        }}
+        location {paced}/ {{
+            default_type text/event-stream;
+            content_by_lua_block {{
+                local ffi = require "ffi"
+                local now = ffi.new("struct timespec")
+                ngx.req.read_body()
+                for _ = 1, {chunks} do
+                    ngx.sleep(0.25 + math.random() * 0.5)
+                    ffi.C.clock_gettime(1, now)
+                    local sent = tonumber(now.tv_sec) * 1e6
+                        + math.floor(tonumber(now.tv_nsec) / 1e3)
+                    ngx.print(string.format('data: {{"sent":%.0f,"object":"chat.completion.chunk",'
+                        .. '"choices":[{{"delta":{{"content":" word"}}}}]}}\\n\\n', sent))
+                    ngx.flush(true)
+                end
+                ngx.print('data: [DONE]\\n\\n')
             }}
         }}
     }}
@@ -99,7 +124,8 @@ def _nginx(http: str, port: int, modules: str = "", access_log: str = "off") -> 
         text = COMMON.format(http=http, modules=modules, access_log=access_log)
         (Path(folder) / "nginx.conf").write_text(text)
         command = [nginx_binary(), "-p", folder, "-c", "nginx.conf", "-e", "error.log"]
-        process = subprocess.Popen(command)
+        # A session of its own, as the gateway has: Linux shares the CPU out by sessions first.
+        process = subprocess.Popen(command, start_new_session=True)
         try:
             workers = until(lambda: children(process.pid), "nginx forks its worker", 10)
             yield Server(port, workers[0])
@@ -114,7 +140,13 @@ def upstream() -> Iterator[Server]:
     port = free_port()
     modules = "\n".join(f"load_module {path};" for path in lua_modules(nginx_binary()))
     http = UPSTREAM.format(
-        port=port, answer=ANSWER, event=EVENT, usage_event=USAGE_EVENT, events=EVENTS
+        port=port,
+        answer=ANSWER,
+        event=EVENT,
+        usage_event=USAGE_EVENT,
+        events=EVENTS,
+        paced=PACED_PATH,
+        chunks=CHUNKS,
     )
     with _nginx(http, port, modules) as server:
         yield server
