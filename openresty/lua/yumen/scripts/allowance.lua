@@ -68,10 +68,15 @@ local function offset_at(zone, seconds)
 end
 
 
---- The UTC second at which the zone's clocks show `wanted` (its own seconds).
+--- The UTC second at which the zone's clocks show `wanted` (its own seconds): the first time where
+-- they show it twice, the moment of the change where they leave it out.
 local function moment(zone, wanted)
-    local guess = wanted - offset_at(zone, wanted)
-    return wanted - offset_at(zone, guess)
+    local before, after = offset_at(zone, wanted - 86400), offset_at(zone, wanted + 86400)
+    local first, second = wanted - before, wanted - after
+    if offset_at(zone, first) ~= before and offset_at(zone, second) == after then
+        return second
+    end
+    return first
 end
 
 
