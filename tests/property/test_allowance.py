@@ -15,6 +15,7 @@ import redis
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from control_plane.contract import keys
 from tests.property.allowance_nodes import SCRIPT, Fleet, Node
 from tests.servers import RedisServer
 
@@ -261,6 +262,32 @@ def _spend_bucket(client: redis.Redis, seed: int, script: str = SCRIPT) -> None:
 def test_a_bucket_lets_pass_its_burst_and_what_was_refilled(client: redis.Redis) -> None:
     for seed in range(20):
         _spend_bucket(client, seed)
+
+
+@pytest.mark.parametrize(
+    ("limit", "window", "burst", "seconds"),
+    [
+        (1000, "second", 50, 0.05),
+        (5, "minute", 40, 480),
+        (5, "day", 50, 864_000),
+        (1, "month", 24, 24 * 2_629_800),
+    ],
+)
+def test_redis_keeps_a_bucket_until_it_is_full_again(
+    client: redis.Redis, limit: int, window: str, burst: int, seconds: float
+) -> None:
+    """A key that went sooner would be a bucket that is full."""
+    client.flushall()
+    fleet = Fleet(client)
+    fleet.trust()
+    node = Node(fleet, "n")
+    node.limit(("r", "requests", limit, window, burst, "closed"))
+    fleet.pass_time(1000)
+    passed = 0
+    while node.take() is not None:
+        passed += 1
+    assert passed == burst
+    assert client.pttl(f"{keys.ALLOWANCE_COUNTER}r") > seconds * 1000
 
 
 def test_a_bucket_is_not_refilled_beside_portions_that_are_out(client: redis.Redis) -> None:

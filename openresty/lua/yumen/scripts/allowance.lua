@@ -16,6 +16,7 @@ local LEASE_MS = 2000              -- of a portion of a bucket
 local HOLD_MS, GRACE_MS = 10000, 3000
 local NODE_MS = 5000
 local YEAR_MS = 366 * 86400000
+local LONGEST_MS = 100 * YEAR_MS
 local SECONDS = { second = 1, minute = 60, hour = 3600, day = 86400, month = 2629800 }
 
 local floor, ceil, max, min = math.floor, math.ceil, math.max, math.min
@@ -256,7 +257,7 @@ local function save_bucket(c, granted)
     call("HSET", c.key, "l", string.format("%.17g", level), "t", now, "b", born_text,
          c.own, string.format("%.0f:%.0f", c.have + granted, now + LEASE_MS))
     local fill = c.rate > 0 and (c.burst - level) / c.rate or YEAR_MS
-    call("PEXPIRE", c.key, string.format("%.0f", min(YEAR_MS, ceil(fill)) + LEASE_MS))
+    call("PEXPIRE", c.key, string.format("%.0f", min(LONGEST_MS, ceil(fill)) + LEASE_MS))
 end
 
 
