@@ -141,6 +141,18 @@ class PostgresServer:
         """Drop the database *name*, whoever is still connected."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def refuse(self, name: str, *, refused: bool = True) -> None:
+        """Let nobody use the database *name*, also who is connected; or let them again."""
+        database = sql.Identifier(name)
+        allowed = sql.Literal(not refused)
+        self._execute(sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(database, allowed))
+        if refused:
+            self._execute(
+                sql.SQL(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
+                ).format(sql.Literal(name))
+            )
+
     def _make_roles(self) -> None:
         """Make the roles as the container does, by the same script."""
         environment = {

@@ -145,9 +145,11 @@ def test_a_signal_is_renewed_before_it_ends_and_not_each_second(world: World) ->
     world.go_on(5)
     # Redis' own clock has hardly moved meanwhile.
     assert signals.read("degradation")[RULE].generation == before
-    signals.publish("degradation", RULE, {}, 470)
+    short = signals.publish("degradation", RULE, {}, 470)
+    assert short is not None
     world.go_on(1)
-    assert signals.read("degradation")[RULE].until == world.reported()[RULE][2] > 0
+    until = signals.read("degradation")[RULE].until
+    assert until == world.reported()[RULE][2] > short.until
 
 
 def test_what_is_no_rule_any_more_ends_at_once(world: World) -> None:
@@ -158,6 +160,15 @@ def test_what_is_no_rule_any_more_ends_at_once(world: World) -> None:
         world.rules = changed
         world.go_on(1)
         assert (world.signalled(), world.reported()) == ([], {}), changed
+
+
+def test_a_rule_that_becomes_a_dry_run_is_not_obeyed_any_more(world: World) -> None:
+    at_once = Pace(0, 0)
+    world.rules = [rule("rate > 1", pace=at_once)]
+    world.go_on(12)
+    world.rules = [rule("rate > 1", pace=at_once, dry_run=True, version=2)]
+    world.go_on(1)
+    assert (world.signalled(), world.reported()[RULE][0]) == ([], 2)
 
 
 def test_a_dry_run_is_reported_and_never_signalled(world: World) -> None:
