@@ -58,9 +58,10 @@ class Stack:
             *("--ready-file", str(self.ready_file)),
             *options,
         ]
+        self.metrics_ports = {name: free_port() for name in ("gateway", "admin", "worker")}
         ports = {
-            f"YUMEN_METRICS_{name}_PORT": str(free_port())
-            for name in ("GATEWAY", "ADMIN", "WORKER")
+            f"YUMEN_METRICS_{name}_PORT".upper(): str(port)
+            for name, port in self.metrics_ports.items()
         }
         self.environment = os.environ | ports | dict(environment or {})
         self.process: subprocess.Popen[bytes] | None = None

@@ -185,6 +185,11 @@ class Planter:
         for path in ("/readyz", "/metrics"):
             for plane in ("admin", "gateway"):
                 self.keep(requests.get(self.stack.ready[plane] + path, timeout=10))
+        for port in self.stack.metrics_ports.values():
+            answer = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+            assert answer.ok
+            assert KNOWN not in answer.text
+            self.keep(answer)
 
 
 def forms(secret: str) -> set[bytes]:
