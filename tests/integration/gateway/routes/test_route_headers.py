@@ -96,6 +96,14 @@ def test_headers_are_changed(node: Node) -> None:
     assert "X-Inner" not in answer.headers
 
 
+def test_what_only_the_gateway_says_is_not_taken_from_the_service(node: Node) -> None:
+    serve(node, route())
+    node.upstream.reset(respond(X_Request_Id="theirs", X_Yumen_Degraded="theirs"))
+    answer = call(node)
+    assert answer.headers["X-Request-Id"] != "theirs"
+    assert "X-Yumen-Degraded" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("fields", "host"),
     [
