@@ -41,7 +41,8 @@ run: $(VENV)/runtime.stamp ## Set up, then start Yumen with a demo tenant
 .PHONY: test
 test: $(VENV)/test.stamp ## Run all tests
 	busted
-	$(BIN)/pytest -q -n 2 --dist loadfile $(addprefix --ignore ,$(WHOLE_SYSTEM_TESTS))
+	$(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder \
+	    $(addprefix --ignore ,$(WHOLE_SYSTEM_TESTS))
 	$(BIN)/pytest -q $(WHOLE_SYSTEM_TESTS)
 
 .PHONY: check

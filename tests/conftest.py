@@ -26,6 +26,8 @@ from tests.servers import APPLICATION, OWNER, PostgresServer, RedisServer
 MEMORY = Path("/dev/shm")
 ENOUGH = 4 << 30
 """Bytes: a whole run with two workers takes less than a quarter of it."""
+LONGEST = ("property", "integration")
+"""The suites with the files that take minutes."""
 
 
 def pytest_configure() -> None:
@@ -39,6 +41,12 @@ def pytest_configure() -> None:
         executes = not place.f_flag & os.ST_NOEXEC
         if executes and place.f_bavail * place.f_frsize >= ENOUGH:
             tempfile.tempdir = str(MEMORY)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that at the end no process is left alone with it."""
+    suites = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(suites).parts[0] not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
