@@ -78,7 +78,7 @@ class OidcProvider:
     def _answers(self) -> bool:
         try:
             return requests.get(f"{self.issuer}/jwks", timeout=1).ok
-        except requests.ConnectionError:
+        except requests.RequestException:
             return False
 
 

@@ -44,7 +44,7 @@ def offer(stack: Stack, client: openai.OpenAI, name: str, endpoint: str, **field
     made = stack.api("POST", "/api/models", json=model | fields)
     terms = {"modelId": made["id"], "costMultiplier": "1.5"}
     stack.api("POST", f"/api/tenants/{stack.ready['demo']['tenantId']}/models", json=terms)
-    until(lambda: name in [listed.id for listed in client.models.list()], name, 5)
+    until(lambda: name in [listed.id for listed in client.models.list()], name)
 
 
 def metered(stack: Stack, model: str, calls: int) -> dict[str, dict[str, Any]]:
@@ -54,4 +54,4 @@ def metered(stack: Stack, model: str, calls: int) -> dict[str, dict[str, Any]]:
         events = {e["requestId"]: e for e in stack.usage_events() if e["model"] == model}
         return events if len(events) == calls else None
 
-    return dict(until(found, f"{calls} metered calls of {model}", 2))
+    return dict(until(found, f"{calls} metered calls of {model}"))

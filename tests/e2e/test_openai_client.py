@@ -89,13 +89,13 @@ def test_suspended_tenant_raises_permission_denied(stack: Stack) -> None:
     stack.api("POST", f"{base}/domains/{domain['id']}/verify", json={"method": "manual"})
     key = stack.api("POST", f"{base}/api-keys", json={"name": "k"})["key"]
     with openai_client(stack, key, "paused.localhost") as client:
-        until(lambda: _models(client) == [], "the new tenant on the gateway", 5)
+        until(lambda: _models(client) == [], "the new tenant on the gateway")
         stack.api("POST", f"{base}/suspend", json={"reason": "unpaid"})
-        refused = until(lambda: _refusal(client), "the suspension on the gateway", 1)
+        refused = until(lambda: _refusal(client), "the suspension on the gateway", 10)
         assert isinstance(refused, openai.PermissionDeniedError)
         assert refused.code == "tenant_suspended"
         stack.api("POST", f"{base}/activate")
-        until(lambda: _refusal(client) is None, "the tenant to be served again", 1)
+        until(lambda: _refusal(client) is None, "the tenant to be served again", 10)
 
 
 def _models(client: openai.OpenAI) -> list[str] | None:

@@ -156,7 +156,7 @@ def test_elsewhere_errors_are_problems(node: Node) -> None:
 def test_slow_header_is_hung_up_on(node: Node) -> None:
     started = time.monotonic()
     assert exchange(node, f"POST {CHAT} HTTP/1.1\r\nHost: {HOST}\r\n".encode()) == b""
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
 
 
 def test_slow_body_is_408(node: Node) -> None:

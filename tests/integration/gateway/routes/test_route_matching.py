@@ -143,7 +143,7 @@ def test_pattern_that_takes_too_long_is_given_up(node: Node) -> None:
     serve(node, route("slow", path={"kind": "regex", "value": "/(a|aa)+b"}))
     started = time.monotonic()
     assert call(node, "/" + "a" * 2000).status_code == 404
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10, "tried to its end it takes longer than anybody waits"
     assert call(node, "/aab").status_code == 200
 
 

@@ -46,8 +46,8 @@ def test_a_server_that_is_silent_is_not_waited_for_twice() -> None:
         silent.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         started = monotonic()
-        assert Resolver([address], timeout_seconds=0.3).addresses("api.example.com") == []
-        assert monotonic() - started < 0.55
+        assert Resolver([address], timeout_seconds=1).addresses("api.example.com") == []
+        assert monotonic() - started < 1.9
         with pytest.raises(DnsError):
             Resolver([address], timeout_seconds=0.1).texts("api.example.com")
 

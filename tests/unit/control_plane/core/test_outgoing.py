@@ -140,7 +140,7 @@ def test_size_and_time_of_an_answer_are_bounded(
     began = time.monotonic()
     with pytest.raises(requests.ConnectionError):
         tried.get(f"http://127.0.0.1:{canary.port}/slow")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8, "the server goes on for ten seconds"
 
 
 def test_tls_proves_the_name_and_not_the_address(names: DnsServer, tmp_path: Path) -> None:
