@@ -125,8 +125,8 @@ def good_body(method: str, path: str, ids: Mapping[str, str]) -> dict[str, Any]:
         return {"modelId": ids["model_id"]}
     if good is _ROUTE:
         return {**_ROUTE, "upstream": ids["upstream_id"]}
-    if good is _BREAKER:
-        return {"serviceName": f"upstream:{ids['upstream_id']}"}
+    if good in (_BREAKER, _RULE):
+        return {**good, "serviceName": f"upstream:{ids['upstream_id']}"}
     return good
 
 

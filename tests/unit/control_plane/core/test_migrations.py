@@ -8,7 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, inspect
 
-from control_plane.core import migrations, plugins
+from control_plane.core import migrations, plugins, tenant_schemas
 from control_plane.core.database import Database
 from control_plane.core.settings import Settings, load_settings
 from control_plane.core.tables import Base
@@ -57,7 +57,9 @@ def test_an_upgrade_waits_for_one_that_takes_longer_than_statements_may(
     monkeypatch.setattr("control_plane.core.database._BUSY_TIMEOUT_MS", 100)
     database = Database(empty)
     with ThreadPoolExecutor(1) as pool:
-        with database.engine.begin():
+        with database.engine.begin() as connection:
+            if not database.is_sqlite:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({tenant_schemas.LOCK})")
             upgrade = pool.submit(migrations.upgrade, database)
             assert not wait([upgrade], timeout=0.4).done
         upgrade.result()
