@@ -1,6 +1,6 @@
 """Whether domains are still their tenants': asks the DNS, once before a name routes and then daily.
 
-A claim that nobody proves lapses, so that it does not stand in the way of nothing for ever. A name
+A claim that nobody proves lapses, so that forgotten ones do not pile up. A name
 that was proved by the DNS stops routing when its record has been gone for `GRACE`: its owner may
 have sold it. Servers that do not answer prove nothing either way.
 """
