@@ -1,15 +1,14 @@
 """Whether domains are still their tenants': asks the DNS, once before a name routes and then daily.
 
-A claim that nobody proves lapses, so that forgotten ones do not pile up. A name
-that was proved by the DNS stops routing when its record has been gone for `GRACE`: its owner may
-have sold it. Servers that do not answer prove nothing either way.
+A claim that nobody proves lapses, so that forgotten ones do not pile up. A name that was proved by
+the DNS stops routing when its record has been gone for `GRACE`: its owner may have sold it. Servers
+that do not answer prove nothing either way.
 """
 
 import datetime
 import uuid
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
@@ -23,19 +22,9 @@ from control_plane.domains.models import Domain
 GRACE = datetime.timedelta(days=7)
 """How long the record of a verified name may be gone."""
 
-_EVERY = datetime.timedelta(hours=24)
 _SOON = datetime.timedelta(hours=1)
 _AT_ONCE = 200
 _ASKED_TOGETHER = 8
-
-
-@dataclass(frozen=True)
-class _Check:
-    """A name to look up, and what must stand there."""
-
-    domain_id: uuid.UUID
-    name: str
-    value: str
 
 
 def is_proved(resolver: Resolver, record: dict[str, str]) -> bool:
@@ -52,12 +41,12 @@ def run_checks(context: JobContext) -> None:
     with tenancy.platform_context(), context.database.transaction() as session:
         _drop_lapsed(session)
     with tenancy.platform_context(), context.database.session(write=False) as session:
-        due = [_check(domain) for domain in session.scalars(_due())]
+        due = {domain.id: domain.verification_record for domain in session.scalars(_due())}
     # Nothing of the database is held while the DNS is asked.
     resolver = Resolver(context.settings.dns.servers)
     with ThreadPoolExecutor(_ASKED_TOGETHER) as threads:
-        answers = list(threads.map(lambda check: _ask(resolver, check), due))
-    found = {check.domain_id: answer for check, answer in zip(due, answers, strict=True)}
+        answers = threads.map(lambda record: _ask(resolver, record), due.values())
+    found = dict(zip(due, answers, strict=True))
     if found:
         with tenancy.platform_context(), context.database.transaction() as session:
             _apply(session, found)
@@ -78,15 +67,10 @@ def _due() -> Select[Domain]:
     )
 
 
-def _check(domain: Domain) -> _Check:
-    record = domain.verification_record
-    return _Check(domain.id, record["name"], record["value"])
-
-
-def _ask(resolver: Resolver, check: _Check) -> bool | None:
+def _ask(resolver: Resolver, record: dict[str, str]) -> bool | None:
     """Return whether the record is there, None when nobody says."""
     try:
-        return is_proved(resolver, {"name": check.name, "value": check.value})
+        return is_proved(resolver, record)
     except DnsError:
         return None
 
@@ -94,7 +78,7 @@ def _ask(resolver: Resolver, check: _Check) -> bool | None:
 def _apply(session: Session, found: dict[uuid.UUID, bool | None]) -> None:
     """Note what the DNS said; give up what has been missing for too long."""
     now = clock.now()
-    _ask_again(session, [key for key, there in found.items() if there], now + _EVERY)
+    _ask_again(session, [key for key, there in found.items() if there], now + service.CHECK_EVERY)
     _ask_again(session, [key for key, there in found.items() if not there], now + _SOON)
     told = [key for key, there in found.items() if there is not None]
     for domain in session.scalars(select(Domain).where(Domain.id.in_(told), Domain.is_verified)):

@@ -19,7 +19,9 @@ from control_plane.domains import names
 from control_plane.domains.events import DomainRemoved, DomainVerified
 from control_plane.domains.models import CLAIM, Domain, Method
 
-FIRST_CHECK = datetime.timedelta(hours=24)
+CHECK_EVERY = datetime.timedelta(hours=24)
+"""How often the DNS is asked whether it still proves a name."""
+
 _LOCK = 0x5975_446F
 
 
@@ -152,7 +154,7 @@ def verify_domain(session: Session, domain: Domain, method: Method) -> Domain:
     domain.is_verified = True
     domain.verified_at = clock.now()
     domain.verification_method = method
-    domain.check_at = domain.verified_at + FIRST_CHECK if method is Method.DNS else None
+    domain.check_at = domain.verified_at + CHECK_EVERY if method is Method.DNS else None
     domain.expires_at = None
     try:
         session.flush()
